@@ -1,0 +1,1 @@
+"""Pure functions over records: comparison, recommendation, filters, health. No I/O."""

@@ -1,0 +1,109 @@
+"""What the screens show: one immutable value, built off the event loop and handed down by data binding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from engine.analysis.comparison import Comparison
+from engine.records import (
+    Alert,
+    Axis,
+    Checkpoint,
+    Curve,
+    HostSample,
+    Job,
+    SavedComparison,
+    Trend,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChartView:
+    """What the Job screen's chart asks to see; part of the next snapshot's question.
+
+    Args:
+        metrics: The metrics to draw.
+        axis: What x is.
+        low: Left edge; None for the beginning.
+        high: Right edge; None for the end.
+        columns: How many points a curve needs (twice the chart's columns for braille).
+    """
+
+    metrics: tuple[str, ...] = ("loss", "eval_loss")
+    axis: Axis = "step"
+    low: float | None = None
+    high: float | None = None
+    columns: int = 240
+
+
+@dataclass(frozen=True, slots=True)
+class JobDetail:
+    """Everything that the Job screen shows of one job.
+
+    Args:
+        job: Its row.
+        checkpoints: By step.
+        curves: By metric, for the window that `view` asks for.
+        view: The question that `curves` answers.
+        host: The last heartbeats, oldest first.
+        alerts: Oldest first.
+        trend: The newest verdict.
+        log_path: The mirrored log on this machine; the log pane reads it by itself.
+        metrics: The names of all metrics there are curves of.
+        cost_since_best: Dollars spent after the best checkpoint; None when unknown.
+        selection_reason: One sentence on why the best checkpoint is the best.
+        link: What the stream says of the connection: `live`, `reconnecting`, `ended`.
+    """
+
+    job: Job
+    checkpoints: tuple[Checkpoint, ...] = ()
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    view: ChartView = field(default_factory=ChartView)
+    host: tuple[HostSample, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    trend: Trend | None = None
+    log_path: str | None = None
+    metrics: tuple[str, ...] = ()
+    cost_since_best: float | None = None
+    selection_reason: str = ""
+    link: str = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the header shows of all pods together; dollars and dollars an hour."""
+
+    live: int = 0
+    cost_per_hour: float = 0.0
+    cost_today: float = 0.0
+    strays: int = 0
+    strays_per_hour: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything on the screen.
+
+    Args:
+        taken_at: When it was read, UTC; ages are shown against it.
+        jobs: All jobs that are neither archived nor deleted unless `show_hidden`.
+        job: The job that the Job screen shows.
+        compared: The comparison of the marked jobs; None with fewer than two.
+        curves: Curves of the compared jobs: `curves[job_id][metric]`.
+        saved: Saved comparisons.
+        totals: The header's figures.
+        show_hidden: Are archived and deleted jobs among `jobs`?
+        trouble: One line about something that needs the user (a corrupt store, a full disk); empty when all is well.
+    """
+
+    taken_at: datetime
+    jobs: tuple[Job, ...] = ()
+    job: JobDetail | None = None
+    compared: Comparison | None = None
+    curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
+    saved: tuple[SavedComparison, ...] = ()
+    totals: Totals = field(default_factory=Totals)
+    show_hidden: bool = False
+    trouble: str = ""

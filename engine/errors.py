@@ -1,0 +1,108 @@
+"""Every error that Podium raises on purpose.
+
+    PodiumError
+    ├── BadInput              the user gave something that can't be used (exit status 2)
+    │   ├── BadSpec           a job file with mistakes, all of them listed
+    │   ├── BadDataset        a data file with broken rows, each with its number
+    │   └── NoSuchJob         no job, or several, answer to that name
+    ├── BadWireLine           a line of events.jsonl that is no event
+    ├── StoreError            the local database can't be read or written
+    ├── PodError              the machine that should run the job
+    │   └── PodLost           the connection is gone; the job may well go on
+    ├── Missing               something that is not installed here
+    └── TrainingError         the trainer gave up, with its cause classified
+
+An error says what happened, where, and what to do about it. `str(error)` is one
+line fit for a terminal and for an event; secrets never go into one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PodiumError(Exception):
+    """Base of all errors that are shown to the user as one line.
+
+    Args:
+        what: What happened, with the place (a path, a row, a host) in it.
+        advice: What the user can do about it; may be empty.
+    """
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        self.what = what
+        self.advice = advice
+        super().__init__(what, advice)
+
+    def __str__(self) -> str:
+        return f"{self.what}. {self.advice}" if self.advice else self.what
+
+
+class BadInput(PodiumError):
+    """The user gave something that can't be used; nothing was written."""
+
+
+class BadSpec(BadInput):
+    """A job file with mistakes.
+
+    Args:
+        where: The file or template the mistakes are in.
+        mistakes: One line each, with the key's path.
+    """
+
+    def __init__(self, where: str, mistakes: Sequence[str], advice: str = "") -> None:
+        self.where = where
+        self.mistakes = tuple(mistakes)
+        count = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
+        super().__init__(f"{where}: {count}: " + "; ".join(self.mistakes), advice)
+
+
+class BadDataset(BadInput):
+    """A data file that can't be trained on.
+
+    Args:
+        where: The data file.
+        problems: One line each, with the row's number (the first row is 1).
+    """
+
+    def __init__(self, where: str, problems: Sequence[str], advice: str = "") -> None:
+        self.where = where
+        self.problems = tuple(problems)
+        super().__init__(f"{where}: " + "; ".join(self.problems), advice)
+
+
+class NoSuchJob(BadInput):
+    """No job, or more than one, answers to that name."""
+
+
+class BadWireLine(PodiumError):
+    """A line of events.jsonl that is no event of this wire version."""
+
+
+class StoreError(PodiumError):
+    """The local database can't be read or written."""
+
+
+class PodError(PodiumError):
+    """The machine that should run the job refused or failed."""
+
+
+class PodLost(PodError):
+    """The connection to the pod is gone; what runs there may well go on."""
+
+
+class Missing(PodiumError):
+    """Something that this needs is not installed here."""
+
+
+class TrainingError(PodiumError):
+    """The trainer gave up.
+
+    Args:
+        kind: The class of failure: `dataset`, `tokenizer`, `model`, `out_of_memory`,
+            `disk_full`, `permission`, `diverged` or `unknown`.
+    """
+
+    def __init__(self, kind: str, what: str, advice: str = "") -> None:
+        self.kind = kind
+        super().__init__(what, advice)

@@ -1,0 +1,141 @@
+"""The job's folder, the same on the pod and mirrored on the laptop.
+
+    job.json        the resolved spec              events.jsonl   the wire (events.py)
+    dataset.jsonl   the training data              train.log      what the trainer printed
+    eval.jsonl      the evaluation data, if given  checkpoints/checkpoint-N/manifest.json
+    control/        requests from the laptop       exit.json      how it ended
+    supervisor.lock held while a supervisor lives
+
+Ships; stdlib only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+CONTROLS: Final = ("stop", "pause", "save", "learning_rate")
+"""The requests that the laptop may leave in `control/`."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolder:
+    """The paths of one job's folder.
+
+    Args:
+        path: The folder; it need not exist yet.
+    """
+
+    path: Path
+
+    @property
+    def spec(self) -> Path:
+        """The resolved spec, JSON."""
+        return self.path / "job.json"
+
+    @property
+    def dataset(self) -> Path:
+        """The training data, JSON Lines."""
+        return self.path / "dataset.jsonl"
+
+    @property
+    def eval_dataset(self) -> Path:
+        """The evaluation data where the user gave some of their own; absent otherwise."""
+        return self.path / "eval.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """The wire: one event a line."""
+        return self.path / "events.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """Everything that the trainer printed, all attempts."""
+        return self.path / "train.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def final(self) -> Path:
+        """The model that training ends with: the best checkpoint's weights."""
+        return self.path / "final"
+
+    @property
+    def control(self) -> Path:
+        """The folder of requests from the laptop."""
+        return self.path / "control"
+
+    @property
+    def exit(self) -> Path:
+        """How the job ended; exists only when it did."""
+        return self.path / "exit.json"
+
+    @property
+    def lock(self) -> Path:
+        """The file whose flock says that a supervisor lives."""
+        return self.path / "supervisor.lock"
+
+    def checkpoint(self, step: int) -> Path:
+        """The folder of the checkpoint at `step`."""
+        return self.checkpoints / f"checkpoint-{step}"
+
+    def create(self) -> None:
+        """Make the folder and those inside it that must exist before the job starts."""
+        for folder in (self.path, self.checkpoints, self.control):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def request(self, name: str, value: Any = True) -> None:
+        """Leave a request for the pod; a newer one of the same name replaces an older.
+
+        Args:
+            name: One of `CONTROLS`.
+            value: Any JSON value, such as the new learning rate.
+        """
+        if name not in CONTROLS:
+            raise ValueError(f"unknown control request {name!r}")
+        self.control.mkdir(parents=True, exist_ok=True)
+        write_json(self.control / name, value)
+
+    def take_request(self, name: str) -> Any | None:
+        """Take a request away and return its value; None when there is none.
+
+        A request that is no JSON (an empty file made by `touch`) counts as `True`.
+        """
+        path = self.control / name
+        try:
+            text = path.read_text(encoding="utf-8")
+            path.unlink()
+        except FileNotFoundError:
+            return None
+        try:
+            return json.loads(text)
+        except ValueError:
+            return True
+
+    def has_request(self, name: str) -> bool:
+        """Is a request of that name waiting?"""
+        return (self.control / name).exists()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all: aside, fsynced, renamed."""
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(aside).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(aside).unlink()
+        raise

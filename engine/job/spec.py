@@ -1,0 +1,326 @@
+"""The job's specification: what to train, on what, where, and within which limits. Ships.
+
+Users write YAML; the laptop resolves it against its template and stores the result as `job.json`,
+which the trainer reads. Nothing the user set is dropped, and 0 is a value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from engine.errors import BadSpec
+from scorer import Weights
+
+Method = Literal["sft"]
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A section of the spec: frozen, and unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class BuildSpec(Section):
+    """A small model made from nothing, with a byte-level BPE tokenizer trained on the data's train rows."""
+
+    architecture: Literal["llama"] = "llama"
+    vocab_size: Annotated[int, Field(ge=300)] = 1024
+    hidden_size: Positive = 128
+    layers: Positive = 2
+    heads: Positive = 4
+    intermediate_size: Positive = 336
+    max_positions: Positive = 512
+
+
+class ModelSpec(Section):
+    """Which model to start from."""
+
+    name: str
+    """A Hub name or a folder; with `build`, only a label."""
+    revision: str | None = None
+    dtype: Literal["bf16", "fp16", "fp32"] = "bf16"
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    trust_remote_code: bool = False
+    chat_template: str | None = None
+    """A Jinja template that replaces the tokenizer's own."""
+    build: BuildSpec | None = None
+
+
+class DatasetSpec(Section):
+    """The data, and how it is split."""
+
+    path: str
+    eval_path: str | None = None
+    format: Literal["auto", "messages", "prompt_completion", "alpaca"] = "auto"
+    train_split: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """The share of rows to train on where there is no eval_path."""
+    split_by: str | None = None
+    """A column: rows that share its value stay on one side, so that eval is honest."""
+    max_samples: Positive | None = None
+
+
+class LoraSpec(Section):
+    """Low-rank adapters; leave the section out (null) for full fine-tuning."""
+
+    r: Positive = 16
+    alpha: Annotated[float, Field(gt=0)] = 32
+    dropout: Fraction = 0.1
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+class QuantizationSpec(Section):
+    """NF4 through bitsandbytes; leave the section out (null) to load the model as it is."""
+
+    bits: Literal[4] = 4
+    double_quantization: bool = True
+    compute_dtype: Literal["bf16", "fp16", "fp32"] = "bf16"
+
+
+class TrainingSpec(Section):
+    """The optimisation."""
+
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3
+    max_steps: Positive | None = None
+    """Optimizer steps; wins over `epochs`."""
+    learning_rate: Rate = 2e-4
+    batch_size: Positive = 4
+    """Rows a device and micro-step."""
+    eval_batch_size: Positive | None = None
+    gradient_accumulation_steps: Positive = 8
+    max_length: Positive = 2048
+    """Tokens; longer rows are cut."""
+    packing: bool = False
+    optimizer: str = "adamw_torch"
+    schedule: str = "cosine"
+    warmup_steps: Count = 100
+    weight_decay: Rate = 0.01
+    max_grad_norm: Rate = 1.0
+    gradient_checkpointing: bool = True
+    log_steps: Positive = 10
+    eval_steps: Positive = 500
+    """Steps between evaluations; each is followed by a checkpoint."""
+    keep_checkpoints: Positive | None = 3
+    """Checkpoints that rotation keeps besides the best and the newest; null keeps all."""
+    seed: Count = 42
+    early_stopping_evals: Positive | None = None
+    """Stop after this many evaluations without a better score; null never does."""
+
+
+class ScoreSpec(Section):
+    """How checkpoints are ordered."""
+
+    eval_loss: Rate = 0.5
+    gap: Rate = 0.3
+    perplexity: Rate = 0.1
+    bonus: Rate = 0.1
+
+    def weights(self) -> Weights:
+        """The weights as the scorer takes them."""
+        return Weights(
+            eval_loss=self.eval_loss, gap=self.gap, perplexity=self.perplexity, bonus=self.bonus
+        )
+
+
+class LimitsSpec(Section):
+    """What the supervisor enforces with nobody connected; null is no limit."""
+
+    max_hours: Annotated[float, Field(gt=0)] | None = None
+    max_cost_usd: Annotated[float, Field(gt=0)] | None = None
+    stall_minutes: Annotated[float, Field(gt=0)] | None = 30
+    """Minutes without an event from the trainer before it is restarted."""
+    max_restarts: Count = 3
+    """Restarts after failures; the same failure three times ends the job sooner."""
+
+
+class PodSpec(Section):
+    """Where the job runs."""
+
+    provider: Literal["local"] = "local"
+    cost_per_hour: Rate | None = None
+    """Dollars an hour, for machines whose price nobody tells us; 0 on your own."""
+
+
+class JobSpec(Section):
+    """A whole job.
+
+    Raises:
+        BadSpec: From `load` and `parse`: every mistake at once, unknown keys with the nearest name.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    method: Method = "sft"
+    model: ModelSpec
+    dataset: DatasetSpec
+    lora: LoraSpec | None = Field(default_factory=LoraSpec)
+    quantization: QuantizationSpec | None = None
+    training: TrainingSpec = Field(default_factory=TrainingSpec)
+    score: ScoreSpec = Field(default_factory=ScoreSpec)
+    limits: LimitsSpec = Field(default_factory=LimitsSpec)
+    pod: PodSpec = Field(default_factory=PodSpec)
+    tags: tuple[str, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, name: str) -> str:
+        if not name.isprintable():
+            raise ValueError("must be one line of printable characters")
+        return name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.quantization is not None and self.lora is None:
+            raise ValueError("quantization needs lora: a 4-bit model can't be trained in full")
+        if self.quantization is not None and self.model.build is not None:
+            raise ValueError("quantization can't be used with model.build")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> JobSpec:
+        """Read a YAML file.
+
+        Relative data paths are taken from the file's folder.
+
+        Raises:
+            BadSpec: Its mistakes, or why it can't be read.
+        """
+        import yaml
+
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BadSpec(str(path), [f"can't be read ({error.strerror})"]) from None
+        except UnicodeDecodeError:
+            raise BadSpec(str(path), ["is not UTF-8 text"]) from None
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            line = f"line {mark.line + 1}: " if mark else ""
+            raise BadSpec(str(path), [f"{line}is not YAML: {error.problem}"]) from None
+        except yaml.YAMLError as error:
+            raise BadSpec(str(path), [f"is not YAML: {error}"]) from None
+        return cls.parse(values, str(path), base=path.parent)
+
+    @classmethod
+    def parse(cls, values: Any, where: str, base: Path | None = None) -> JobSpec:
+        """Resolve what a user wrote against its template.
+
+        Args:
+            values: The mapping that the user wrote; `template: NAME` may name the template to start from.
+            where: What to call it in errors.
+            base: The folder that relative data paths start from; None leaves them.
+        """
+        if not isinstance(values, Mapping):
+            raise BadSpec(where, ["must be a mapping of sections, such as model, dataset, training"])
+        values = dict(values)
+        if (template := values.pop("template", None)) is not None:
+            values = merged(template_values(str(template)), values)
+        try:
+            spec = cls.model_validate(values)
+        except ValidationError as error:
+            raise BadSpec(where, list(_mistakes(error))) from None
+        return spec.relative_to(base) if base is not None else spec
+
+    @classmethod
+    def from_json(cls, path: Path) -> JobSpec:
+        """Read the resolved `job.json` of a job's folder."""
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise BadSpec(str(path), [f"can't be read ({error.strerror})"]) from None
+        except ValidationError as error:
+            raise BadSpec(str(path), list(_mistakes(error))) from None
+        except ValueError as error:
+            raise BadSpec(str(path), [f"is not JSON: {error}"]) from None
+
+    def to_json(self) -> dict[str, Any]:
+        """The resolved spec as JSON values."""
+        return self.model_dump(mode="json")
+
+    def relative_to(self, base: Path) -> JobSpec:
+        """The same spec with its local data paths made absolute from `base`."""
+        dataset = self.dataset.model_copy(
+            update={
+                "path": str((base / Path(self.dataset.path).expanduser()).absolute()),
+                "eval_path": self.dataset.eval_path
+                and str((base / Path(self.dataset.eval_path).expanduser()).absolute()),
+            }
+        )
+        return self.model_copy(update={"dataset": dataset})
+
+
+def templates() -> list[str]:
+    """The names of the templates that ship."""
+    folder = resources.files("engine.job") / "templates"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def template_values(name: str) -> dict[str, Any]:
+    """What a template sets.
+
+    Raises:
+        BadSpec: No template has that name.
+    """
+    import yaml
+
+    known = templates()
+    if name not in known:
+        raise BadSpec(name, [f"no such template{_nearest(name, known)}"], "podium templates list shows them.")
+    text = (resources.files("engine.job") / "templates" / f"{name}.yaml").read_text(encoding="utf-8")
+    values: dict[str, Any] = yaml.safe_load(text)
+    return values
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one; what is above wins, and None above removes a section."""
+    result = dict(below)
+    for key, value in above.items():
+        under = result.get(key)
+        result[key] = merged(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def _mistakes(error: ValidationError) -> Iterator[str]:
+    """One line a mistake, in the order of the spec."""
+    for detail in error.errors(include_url=False):
+        place = ".".join(str(part) for part in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            yield f"unknown key {place}{_nearest(str(detail['loc'][-1]), _keys_beside(detail['loc']))}"
+        elif detail["type"] == "missing":
+            yield f"{place} is missing"
+        else:
+            message = re.sub(r"^Value error, ", "", detail["msg"])
+            message = message[:1].lower() + message[1:]
+            given = detail["input"]
+            shown = f", not {given!r}" if isinstance(given, (str, int, float, bool)) else ""
+            yield f"{place}: {message}{shown}" if place else message
+
+
+def _keys_beside(place: tuple[int | str, ...]) -> list[str]:
+    """The keys that are known where an unknown one stood."""
+    section: type[BaseModel] = JobSpec
+    for part in place[:-1]:
+        kind = section.model_fields[str(part)].annotation
+        choices = [kind, *get_args(kind)]
+        found = [item for item in choices if isinstance(item, type) and issubclass(item, BaseModel)]
+        if not found:
+            return []
+        section = found[0]
+    keys = list(section.model_fields)
+    return [*keys, "template"] if section is JobSpec else keys
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """«, did you mean …?» where one of the known names is near."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""

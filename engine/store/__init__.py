@@ -1,0 +1,1 @@
+"""What is known of every job, kept on this machine (SQLite) or hosted."""

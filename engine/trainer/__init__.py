@@ -1,0 +1,1 @@
+"""Trains one job, on the pod. Ships; the only room that may import torch."""

@@ -1,0 +1,1 @@
+"""The terminal application: three screens, the commands, and the command line."""
