@@ -107,3 +107,24 @@ class Snapshot:
     totals: Totals = field(default_factory=Totals)
     show_hidden: bool = False
     trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the screens want to see next; the app keeps one and takes snapshots that answer it.
+
+    Args:
+        job_id: The job of the Job screen; None for the newest live one.
+        view: Its chart.
+        compared: The marked jobs, in their order.
+        compared_view: The Comparison screen's chart.
+        reference: The compared job that deltas are against.
+        show_hidden: Also show archived and deleted jobs?
+    """
+
+    job_id: str | None = None
+    view: ChartView = field(default_factory=ChartView)
+    compared: tuple[str, ...] = ()
+    compared_view: ChartView = field(default_factory=ChartView)
+    reference: str | None = None
+    show_hidden: bool = False

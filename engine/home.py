@@ -1,0 +1,66 @@
+"""Where Podium keeps its things on this machine: `PODIUM_HOME`, else the platform's data folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import BadInput
+from engine.job.folder import JobFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder of Podium's state.
+
+    Args:
+        path: The folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def default(cls) -> Home:
+        """`PODIUM_HOME` if set, else the platform's data folder for `podium`."""
+        if given := os.environ.get("PODIUM_HOME"):
+            return cls(Path(given).expanduser().absolute())
+        import platformdirs
+
+        return cls(Path(platformdirs.user_data_dir("podium", appauthor=False)))
+
+    @property
+    def database(self) -> Path:
+        """The SQLite store."""
+        return self.path / "podium.db"
+
+    @property
+    def jobs(self) -> Path:
+        """The job folders: of local jobs the very folders, of others their mirrors."""
+        return self.path / "jobs"
+
+    @property
+    def trash(self) -> Path:
+        """The folders of deleted jobs, until they are purged."""
+        return self.path / "trash"
+
+    def job(self, job_id: str) -> JobFolder:
+        """The folder of one job."""
+        return JobFolder(self.jobs / job_id)
+
+    def create(self) -> None:
+        """Make the folders.
+
+        Raises:
+            BadInput: They can't be made or written to.
+        """
+        try:
+            for folder in (self.path, self.jobs, self.trash):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(
+                f"{error.filename or self.path}: can't be made ({error.strerror})",
+                "Set PODIUM_HOME to a folder that you may write to.",
+            ) from None
+        if not os.access(self.path, os.W_OK):
+            raise BadInput(f"{self.path}: no write permission", "Set PODIUM_HOME to a folder that you may write to.")

@@ -1,0 +1,108 @@
+"""One class per intent: its keys, its words and its message live together.
+
+The footer, the palette and the help screen are all made from these classes, so they can't drift.
+A pane lists the commands that it offers in `COMMANDS`; a key or a palette entry posts the command as
+a message, the pane's own handler takes it if it has one, else it bubbles up to the app, which turns
+it into a call of the controller. The wish goes up; what came of it comes down in the next snapshot.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+from textual.message import Message
+from textual.message_pump import MessagePump
+
+
+class Command(Message):
+    """A wish of the user's.
+
+    A subclass's docstring is its help text: one sentence in the imperative.
+
+    Args:
+        job_ids: The jobs that it is about; empty where it is about none.
+    """
+
+    KEYS: ClassVar[str] = ""
+    """The keys, separated by commas, as Textual names them; empty for palette only."""
+    SHOWN: ClassVar[str] = ""
+    """How the key is shown; empty lets Textual choose."""
+    LABEL: ClassVar[str] = ""
+    """One or two words for the footer; by default the class's name in words."""
+    FOOTER: ClassVar[bool] = False
+    """Is it worth a place in the footer?"""
+
+    def __init__(self, job_ids: tuple[str, ...] = ()) -> None:
+        self.job_ids = job_ids
+        super().__init__()
+
+    @classmethod
+    def label(cls) -> str:
+        """The words for the footer and the palette."""
+        return cls.LABEL or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower()
+
+    @classmethod
+    def help(cls) -> str:
+        """One sentence: what it does."""
+        return " ".join((cls.__doc__ or "").split())
+
+    @classmethod
+    def binding(cls) -> Binding:
+        """The key binding that posts this command."""
+        return Binding(
+            cls.KEYS,
+            f"command('{cls.__name__}')",
+            cls.label(),
+            show=cls.FOOTER,
+            key_display=cls.SHOWN or None,
+            tooltip=cls.help(),
+        )
+
+
+class Commanding(MessagePump):
+    """A mixin for widgets, screens and the app: declares commands and posts them.
+
+    List it before the Textual class: `class LogPane(Commanding, ScrollView)`.
+    """
+
+    COMMANDS: ClassVar[tuple[type[Command], ...]] = ()
+    """What this pane offers, in the order of help."""
+    TITLE_IN_HELP: ClassVar[str] = ""
+    """What help calls this pane."""
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def __init_subclass__(cls, **options: object) -> None:
+        # Textual merges BINDINGS along the MRO when the class is made, so they must be there before.
+        own = cls.__dict__.get("COMMANDS", ())
+        if own:
+            cls.BINDINGS = [*cls.__dict__.get("BINDINGS", []), *(command.binding() for command in own if command.KEYS)]
+        super().__init_subclass__(**options)
+
+    def subject(self) -> tuple[str, ...]:
+        """The ids of the jobs that a command posted from here is about."""
+        return ()
+
+    def action_command(self, name: str) -> None:
+        """Post the command of that name."""
+        for command in self.COMMANDS:
+            if command.__name__ == name:
+                self.post_message(command(self.subject()))
+                return
+        raise LookupError(f"{type(self).__name__} has no command {name}")
+
+
+def offered(node: DOMNode | None) -> Iterator[tuple[Commanding, type[Command]]]:
+    """The commands on offer at a focused node, nearest pane first, each with the pane that offers it."""
+    seen: set[str] = set()
+    while node is not None:
+        if isinstance(node, Commanding):
+            for command in node.COMMANDS:
+                if command.__name__ not in seen:
+                    seen.add(command.__name__)
+                    yield node, command
+        parent = node.parent
+        node = parent if isinstance(parent, DOMNode) else None
