@@ -96,6 +96,10 @@ class Job:
     job_dir: str | None = None
     exit_code: int | None = None
     tags: tuple[str, ...] = ()
+    checkpoint_count: int | None = None
+    """How many checkpoints have their files still; None where the reader did not count."""
+    size_bytes: int | None = None
+    """What their files take, bytes."""
     bad_lines: int = 0
     """Lines of the wire that never parsed."""
 
