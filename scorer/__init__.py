@@ -1,7 +1,30 @@
 """The scorer turns a checkpoint's numbers into one comparable score. Ships; stdlib only."""
-from scorer.score import FORMULA, CheckpointMetrics, Score, Validity, Weights, score
-from scorer.selection import Selection, order_key, select
+
+from scorer.score import (
+    FORMULA,
+    FORMULA_DPO,
+    FORMULA_REWARD,
+    CheckpointMetrics,
+    Score,
+    Validity,
+    Weights,
+    score,
+)
+from scorer.selection import DEFAULT_RULE, RULES, Selection, order_key, ordering, select
 
 __all__ = [
-    "FORMULA", "CheckpointMetrics", "Score", "Selection", "Validity", "Weights", "order_key", "score", "select",
+    "DEFAULT_RULE",
+    "FORMULA",
+    "FORMULA_DPO",
+    "FORMULA_REWARD",
+    "RULES",
+    "CheckpointMetrics",
+    "Score",
+    "Selection",
+    "Validity",
+    "Weights",
+    "order_key",
+    "ordering",
+    "score",
+    "select",
 ]
