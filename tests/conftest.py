@@ -1,0 +1,79 @@
+"""What every test gets: a Podium home of its own, no hub, one thread a process, and no silent skips."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Set before any test imports torch or transformers; the processes that tests start inherit them.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+Podium = Callable[..., subprocess.CompletedProcess[str]]
+"""`podium("jobs", "--json")`: the real command line in a process of its own."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """In CI a skipped test is a failed one: what it lacks is to be installed by .ci/run."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and not item.get_closest_marker("gpu"):
+        _fail_in_ci(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    """In CI a module that skips itself is a failed one."""
+    report = yield
+    if report.outcome == "skipped":
+        _fail_in_ci(report)
+    return report
+
+
+def _fail_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"CI skips nothing but GPU tests. {reason}"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty Podium home that this test and the processes it starts use; not yet made."""
+    path = tmp_path / "podium-home"
+    monkeypatch.setenv("PODIUM_HOME", str(path))
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    return path
+
+
+@pytest.fixture
+def podium(tmp_path: Path) -> Podium:
+    """Run the real command line in an empty folder, with no standard input unless `input` is given."""
+    here = tmp_path / "here"
+    here.mkdir()
+
+    def run(*args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tui", *map(str, args)],
+            env={**os.environ, **options.pop("env", {})},
+            cwd=here,
+            timeout=options.pop("timeout", 120),
+            stdin=None if "input" in options else subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            **options,
+        )
+
+    return run
