@@ -10,12 +10,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar, Final
 
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.message import Message
 from textual.message_pump import MessagePump
+
+_KEY_NAMES: Final = {
+    "question_mark": "?",
+    "colon": ":",
+    "slash": "/",
+    "exclamation_mark": "!",
+    "equals_sign": "=",
+    "plus": "+",
+    "minus": "-",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+    "escape": "esc",
+    "pagedown": "pgdn",
+    "pageup": "pgup",
+}
+"""How keys are written whose name is not what is printed on them."""
 
 
 class Command(Message):
@@ -51,6 +71,12 @@ class Command(Message):
         return " ".join((cls.__doc__ or "").split())
 
     @classmethod
+    def shown(cls) -> str:
+        """Its first key as the footer and help show it; empty when it has none."""
+        first = cls.KEYS.split(",")[0].strip()
+        return cls.SHOWN or _KEY_NAMES.get(first, first.replace("ctrl+", "^"))
+
+    @classmethod
     def binding(cls) -> Binding:
         """The key binding that posts this command."""
         return Binding(
@@ -58,7 +84,7 @@ class Command(Message):
             f"command('{cls.__name__}')",
             cls.label(),
             show=cls.FOOTER,
-            key_display=cls.SHOWN or None,
+            key_display=cls.shown(),
             tooltip=cls.help(),
         )
 
@@ -69,8 +95,11 @@ class Commanding(MessagePump):
     List it before the Textual class: `class LogPane(Commanding, ScrollView)`.
     """
 
-    COMMANDS: ClassVar[tuple[type[Command], ...]] = ()
-    """What this pane offers, in the order of help."""
+    COMMANDS: ClassVar[Any] = ()
+    """What this pane offers, in the order of help: a tuple of `Command` classes.
+
+    Its type is open because Textual's screens have a `COMMANDS` too, the palette's providers; ours has its own.
+    """
     TITLE_IN_HELP: ClassVar[str] = ""
     """What help calls this pane."""
     BINDINGS: ClassVar[list[BindingType]] = []
@@ -79,8 +108,25 @@ class Commanding(MessagePump):
         # Textual merges BINDINGS along the MRO when the class is made, so they must be there before.
         own = cls.__dict__.get("COMMANDS", ())
         if own:
-            cls.BINDINGS = [*cls.__dict__.get("BINDINGS", []), *(command.binding() for command in own if command.KEYS)]
+            cls.BINDINGS = [
+                *cls.__dict__.get("BINDINGS", []),
+                *(command.binding() for command in own if command.KEYS),
+            ]
         super().__init_subclass__(**options)
+
+    @classmethod
+    def commands(cls) -> Iterator[type[Command]]:
+        """Its commands, then those of the classes that it inherits from."""
+        seen: set[type[Command]] = set()
+        for base in cls.__mro__:
+            for command in base.__dict__.get("COMMANDS", ()):
+                if isinstance(command, type) and command not in seen:
+                    seen.add(command)
+                    yield command
+
+    def offers(self, command: type[Command]) -> bool:
+        """Does the command make sense here and now? What does not is left out of footer and palette."""
+        return True
 
     def subject(self) -> tuple[str, ...]:
         """The ids of the jobs that a command posted from here is about."""
@@ -88,7 +134,7 @@ class Commanding(MessagePump):
 
     def action_command(self, name: str) -> None:
         """Post the command of that name."""
-        for command in self.COMMANDS:
+        for command in self.commands():
             if command.__name__ == name:
                 self.post_message(command(self.subject()))
                 return
@@ -100,8 +146,8 @@ def offered(node: DOMNode | None) -> Iterator[tuple[Commanding, type[Command]]]:
     seen: set[str] = set()
     while node is not None:
         if isinstance(node, Commanding):
-            for command in node.COMMANDS:
-                if command.__name__ not in seen:
+            for command in node.commands():
+                if command.__name__ not in seen and node.offers(command):
                     seen.add(command.__name__)
                     yield node, command
         parent = node.parent

@@ -1,0 +1,198 @@
+"""The app: three screens, one snapshot on its way down, commands on their way up.
+
+It holds no logic of its own. A change in the store marks the snapshot as stale; at most four times a
+second a thread takes a new one, and the screen in front binds its widgets to it. Commands bubble up to
+here: those about the screen are done here, a `Wish` goes to the desk, which asks the controller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+from textual import on
+from textual.app import App
+from textual.reactive import reactive
+
+from engine.analysis.snapshot import Question, Snapshot
+from engine.errors import PodiumError
+from tui import themes, wishes
+from tui.commands import Commanding, offered
+from tui.desk import Desk
+from tui.palette import show_palette
+from tui.pulse import Pulse
+from tui.screens.base import PodiumScreen
+from tui.screens.comparison import ComparisonScreen
+from tui.screens.dialogs import Confirm
+from tui.screens.help import HelpScreen
+from tui.screens.history import HistoryScreen
+from tui.screens.job import JobScreen
+
+PERIOD: Final = 0.25
+"""The least time between two snapshots, seconds."""
+
+T = TypeVar("T")
+
+
+class PodiumApp(Commanding, App[None]):
+    """The terminal user interface.
+
+    Args:
+        desk: Where snapshots come from and wishes go to.
+        first: The screen to begin with.
+        job_id: The run to begin with; None for the newest live one.
+    """
+
+    TITLE = "podium"
+    CSS_PATH = Path(__file__).resolve().parent.parent / "screens.css"
+    ENABLE_COMMAND_PALETTE = False  # its key is a command of ours
+    MODES = {"job": JobScreen, "comparison": ComparisonScreen, "history": HistoryScreen}
+    TITLE_IN_HELP = "Everywhere"
+    COMMANDS: ClassVar[Any] = (
+        wishes.ShowHelp,
+        wishes.ShowPalette,
+        wishes.ShowJobScreen,
+        wishes.ShowComparisonScreen,
+        wishes.ShowHistoryScreen,
+        wishes.ChangeTheme,
+        wishes.Back,
+        wishes.QuitNow,
+    )
+
+    snapshot: reactive[Snapshot | None] = reactive(None, init=False)
+
+    def __init__(self, desk: Desk, first: wishes.ScreenName = "job", job_id: str | None = None) -> None:
+        super().__init__()
+        self.desk = desk
+        self.question = Question(job_id=job_id)
+        self._first = first
+        self._pulse = Pulse(self._take, PERIOD)
+        for theme in themes.THEMES:
+            self.register_theme(theme)
+        self.theme = themes.THEMES[0].name
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """The run colours, for themes that are not ours."""
+        return themes.defaults()
+
+    # The way down: store -> snapshot -> the screen in front.
+
+    def on_mount(self) -> None:
+        """Show the first screen; the engine is opened after the first paint."""
+        self.switch_mode(self._first)
+        self.call_after_refresh(lambda: self.run_worker(self._serve(), group="desk"))
+
+    async def _serve(self) -> None:
+        """Open the desk, then answer changes with snapshots until the app ends."""
+        await self._told(self.desk.open(self._pulse.mark_from_thread))
+        self.theme = self.desk.recall("theme", self.theme)
+        self.set_interval(1, self._tick)
+        self._pulse.mark()
+        await self._pulse.run()
+
+    async def _take(self) -> None:
+        question = self.question
+        taken = await self._told(asyncio.to_thread(self.desk.take, question))
+        if taken is not None and question is self.question:
+            self.snapshot = taken
+
+    def _tick(self) -> None:
+        """Let ages grow while a run is live."""
+        if self.snapshot and any(job.status.live for job in self.snapshot.jobs):
+            self.snapshot = replace(self.snapshot, taken_at=self.desk.now())
+
+    def watch_snapshot(self) -> None:
+        """Hand a new snapshot to the screen in front; the others get theirs when they come there."""
+        front = self.screen_stack[0]
+        if isinstance(front, PodiumScreen):
+            front.snapshot = self.snapshot
+
+    # The way up: questions, commands about the screen, wishes.
+
+    @on(wishes.Ask)
+    def _ask(self, ask: wishes.Ask) -> None:
+        changed = replace(self.question, **ask.changes)
+        if changed != self.question:
+            self.question = changed
+            self._pulse.mark(hurry=True)
+
+    def show(self, screen: wishes.ScreenName) -> None:
+        """Bring one of the three screens to the front."""
+        self.switch_mode(screen)
+        self.watch_snapshot()
+
+    def on_show_job_screen(self) -> None:
+        """1."""
+        self.show("job")
+
+    def on_show_comparison_screen(self) -> None:
+        """2."""
+        self.show("comparison")
+
+    def on_show_history_screen(self) -> None:
+        """3."""
+        self.show("history")
+
+    def on_open_job(self, command: wishes.OpenJob) -> None:
+        """Show a run on the Job screen."""
+        if command.job_ids:
+            self.post_message(wishes.Ask(job_id=command.job_ids[0]))
+            self.show("job")
+
+    def on_compare_jobs(self, command: wishes.CompareJobs) -> None:
+        """Show runs side by side."""
+        self.post_message(wishes.Ask(compared=command.job_ids))
+        self.show("comparison")
+
+    def on_show_help(self) -> None:
+        """Help for the focused pane."""
+        self.push_screen(HelpScreen(offered(self.screen.focused or self.screen)))
+
+    def on_show_palette(self) -> None:
+        """The palette."""
+        show_palette(self)
+
+    def on_change_theme(self) -> None:
+        """The list of themes."""
+        self.search_themes()
+
+    def on_back(self) -> None:
+        """Close the top layer, or quit."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+        else:
+            self.exit()
+
+    def on_quit_now(self) -> None:
+        """Quit."""
+        self.exit()
+
+    @on(wishes.Wish)
+    def _wish(self, wish: wishes.Wish) -> None:
+        self.run_worker(self._carry_out(wish), group="wishes")
+
+    async def _carry_out(self, wish: wishes.Wish) -> None:
+        """Ask first where something is lost; then do it and say so."""
+        if self.snapshot is None:
+            return
+        warning = wish.warning(self.snapshot)
+        if warning and not await self.push_screen_wait(Confirm(warning, wish.label())):
+            return
+        if done := await self._told(self.desk.carry_out(wish)):
+            self.notify(done, markup=False, timeout=4)
+        self._pulse.mark(hurry=True)
+
+    async def _told(self, doing: Awaitable[T]) -> T | None:
+        """The result; of an error, None and one line for the user."""
+        try:
+            return await doing
+        except PodiumError as error:
+            self.notify(str(error), severity="error", markup=False, timeout=8)
+            return None
+
+    async def on_unmount(self) -> None:
+        """Keep the theme, let go of the engine."""
+        await self.desk.close()

@@ -1,0 +1,41 @@
+"""What the three screens have in common: the top bar, the snapshot, the command bar."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from engine.analysis.snapshot import Snapshot
+from tui.commands import Commanding
+from tui.widgets.command_bar import CommandBar
+from tui.widgets.top_bar import TopBar
+from tui.wishes import ScreenName
+
+
+class PodiumScreen(Commanding, Screen[None]):
+    """One of the three screens.
+
+    The app gives the screen in front each new snapshot; `compose_body` binds widgets to it:
+
+        yield CheckpointTable().data_bind(PodiumScreen.snapshot)
+    """
+
+    NAME: ClassVar[ScreenName]
+    COMMANDS: ClassVar[Any] = ()
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (170, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-normal-height"), (46, "-tall")]
+
+    snapshot: reactive[Snapshot | None] = reactive(None)
+
+    def compose(self) -> ComposeResult:
+        """The top bar, the screen's own body, the command bar."""
+        yield TopBar(self.NAME).data_bind(PodiumScreen.snapshot)
+        yield from self.compose_body()
+        yield CommandBar()
+
+    def compose_body(self) -> ComposeResult:
+        """The screen's own widgets."""
+        raise NotImplementedError

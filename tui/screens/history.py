@@ -1,0 +1,20 @@
+"""The History screen."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from tui.screens.base import PodiumScreen
+
+
+class HistoryScreen(PodiumScreen):
+    """The History screen."""
+
+    NAME = "history"
+    TITLE_IN_HELP = "History"
+
+    def compose_body(self) -> ComposeResult:
+        """An empty state until there is something to show."""
+        yield Static(Content("Nothing here yet."), classes="empty")

@@ -1,0 +1,190 @@
+"""The commands that the app itself carries out, wherever they are posted.
+
+A `Wish` goes to the controller and changes the world; everything else here changes only what is shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from textual.message import Message
+
+from engine.analysis.snapshot import Snapshot
+from engine.records import Job
+from tui.commands import Command
+from tui.words import dollars, listed
+
+ScreenName = Literal["job", "comparison", "history"]
+"""The names of the three screens, which are Textual modes."""
+
+
+class Ask(Message):
+    """Change the question that the next snapshot answers.
+
+    Args:
+        changes: New values of the fields of `engine.analysis.snapshot.Question`.
+    """
+
+    def __init__(self, **changes: Any) -> None:
+        self.changes = changes
+        super().__init__()
+
+
+class ShowJobScreen(Command):
+    """Show one run: progress, charts, checkpoints and log."""
+
+    KEYS = "1"
+    LABEL = "job"
+
+
+class ShowComparisonScreen(Command):
+    """Show the marked runs side by side."""
+
+    KEYS = "2"
+    LABEL = "comparison"
+
+
+class ShowHistoryScreen(Command):
+    """Show all runs."""
+
+    KEYS = "3"
+    LABEL = "history"
+
+
+class OpenJob(Command):
+    """Show this run on the Job screen."""
+
+    KEYS = "enter"
+    LABEL = "open"
+
+
+class CompareJobs(Command):
+    """Show these runs side by side on the Comparison screen."""
+
+
+class ShowHelp(Command):
+    """Show what the focused pane's keys do."""
+
+    KEYS = "question_mark,f1"
+    SHOWN = "?"
+    LABEL = "help"
+    FOOTER = True
+
+
+class ShowPalette(Command):
+    """Search for a command or a run by its name."""
+
+    KEYS = "colon,ctrl+p"
+    SHOWN = ":"
+    LABEL = "commands"
+    FOOTER = True
+
+
+class ChangeTheme(Command):
+    """Choose the colours, among them a palette for the colour-blind."""
+
+    LABEL = "theme"
+
+
+class Back(Command):
+    """Close the top layer; on a screen of its own, quit. Runs go on without the app."""
+
+    KEYS = "q"
+    LABEL = "back or quit"
+
+
+class QuitNow(Command):
+    """Quit. Runs go on without the app."""
+
+    KEYS = "ctrl+q,ctrl+c"
+    LABEL = "quit"
+
+
+class Wish(Command):
+    """Something that the controller does."""
+
+    def warning(self, snapshot: Snapshot) -> str:
+        """What is lost, in words and dollars, when it must be confirmed; empty when it need not be."""
+        return ""
+
+    def jobs(self, snapshot: Snapshot) -> list[Job]:
+        """The jobs that it is about, as the screen knows them."""
+        known = {job.id: job for job in snapshot.jobs}
+        if snapshot.job is not None:
+            known.setdefault(snapshot.job.job.id, snapshot.job.job)
+        return [known[job_id] for job_id in self.job_ids if job_id in known]
+
+
+class StopJob(Wish):
+    """Stop this run for good: it saves a checkpoint first."""
+
+    KEYS = "s"
+    LABEL = "stop"
+    FOOTER = True
+
+    def warning(self, snapshot: Snapshot) -> str:
+        """What the run would still have done."""
+        lines = [
+            f"Stop {listed(job.name for job in self.jobs(snapshot))} for good? A checkpoint is saved first."
+        ]
+        for job in self.jobs(snapshot):
+            if job.total_steps and job.current_step is not None:
+                left = max(0, job.total_steps - job.current_step)
+                lines.append(f"{left:,} of {job.total_steps:,} steps will not be trained.".replace(",", " "))
+            if job.cost_total:
+                lines.append(f"{dollars(job.cost_total)} spent so far stays spent.")
+        return "\n".join(lines)
+
+
+class PauseJob(Wish):
+    """Pause this run: it saves a checkpoint and waits to be resumed."""
+
+    LABEL = "pause"
+
+
+class ResumeJob(Wish):
+    """Resume this run from its last checkpoint."""
+
+    LABEL = "resume"
+
+
+class SaveNow(Wish):
+    """Save a checkpoint at the next step."""
+
+    LABEL = "save now"
+
+
+class ArchiveJobs(Wish):
+    """Hide these runs; everything is kept and can be restored."""
+
+    KEYS = "a"
+    LABEL = "archive"
+
+
+class RestoreJobs(Wish):
+    """Bring these archived or deleted runs back."""
+
+    KEYS = "r"
+    LABEL = "restore"
+
+
+class DeleteJobs(Wish):
+    """Move these runs to the trash, after asking; undo brings them back."""
+
+    KEYS = "d"
+    LABEL = "delete"
+
+    def warning(self, snapshot: Snapshot) -> str:
+        """Which runs go, and what they cost."""
+        jobs = self.jobs(snapshot)
+        spent = sum(job.cost_total or 0 for job in jobs)
+        paid = f" {dollars(spent)} of training is in them." if spent else ""
+        return f"Delete {listed(job.name for job in jobs)}?{paid}\nThey go to the trash: z brings them back."
+
+
+class UndoLast(Wish):
+    """Take back the last archive, restore or delete."""
+
+    KEYS = "z,u"
+    SHOWN = "z"
+    LABEL = "undo"
