@@ -9,12 +9,14 @@ A torn last line is end-of-file: wait and read it again. A line that never parse
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import math
 import os
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -60,7 +62,10 @@ class EventType(StrEnum):
 
 
 class Status(StrEnum):
-    """The states of a job: queued → pending → running → completed | failed | cancelled; running → paused → queued."""
+    """The states of a job.
+
+    queued → pending → running → completed | failed | cancelled; running → paused → queued.
+    """
 
     QUEUED = "queued"
     PENDING = "pending"
@@ -129,7 +134,9 @@ def encode(event: Event) -> bytes:
         "step": event.step,
         "data": plain(event.data),
     }
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # A lone surrogate has no UTF-8; its backslash form is the JSON escape of the same character.
+    return text.encode(errors="backslashreplace") + b"\n"
 
 
 def decode(line: bytes) -> Event:
@@ -145,7 +152,8 @@ def decode(line: bytes) -> Event:
         version = record["v"]
         if version != WIRE_VERSION:
             raise BadWireLine(f"an event of wire version {version!r}", "Update Podium on this machine.")
-        seq, attempt, step, data = record["seq"], record["attempt"], record.get("step"), record.get("data", {})
+        seq, attempt, step = record["seq"], record["attempt"], record.get("step")
+        data = record.get("data", {})
         if not (_whole(seq) and seq > 0 and _whole(attempt) and (step is None or _whole(step))):
             raise BadWireLine("an event whose seq, attempt or step is no whole number")
         if not isinstance(data, dict) or not isinstance(record["type"], str):
@@ -196,6 +204,17 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def clipped(value: Any, limit: int) -> Any:
+    """The same JSON value with every string cut to `limit` characters."""
+    if isinstance(value, str):
+        return value if len(value) <= limit else value[:limit] + "…"
+    if isinstance(value, Mapping):
+        return {key: clipped(item, limit) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clipped(item, limit) for item in value]
+    return value
+
+
 def number(value: Any) -> float | None:
     """A wire value as a float: NaN and infinities too; None for what is no number."""
     if isinstance(value, bool) or value is None:
@@ -213,7 +232,7 @@ class EventWriter:
 
     Each append holds an flock on the file, takes the next `seq` from the file's own last line, and
     writes one line with one `write`. A torn tail left by a crash gets its newline first, so that it
-    becomes a bad line of its own instead of spoiling the next event.
+    becomes a bad line of its own instead of spoiling the next event. Threads of one process may share one.
 
     Args:
         path: The events file; made when missing.
@@ -221,7 +240,7 @@ class EventWriter:
 
     Raises:
         OSError: From `append`, when the line can't be written (disk full, no permission);
-            the file is cut back to the whole lines it had.
+            the file is cut back to what it was.
     """
 
     def __init__(self, path: Path, attempt: int = 1) -> None:
@@ -229,6 +248,8 @@ class EventWriter:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._size = -1
         self._seq = 0
+        # An flock belongs to the open file, so it does not keep threads apart.
+        self._threads = threading.Lock()
 
     def append(self, type: EventType, step: int | None = None, *, sync: bool = False, **data: Any) -> Event:
         """Write one event.
@@ -239,28 +260,35 @@ class EventWriter:
             sync: Also fsync (evals and saves: what must survive a power cut).
             data: The payload.
         """
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        try:
-            size = os.fstat(self._fd).st_size
-            torn = False
-            if size != self._size:
-                self._seq, torn = _last_seq(self._fd, size)
-            event = Event(self._seq + 1, datetime.now(UTC), self.attempt, type, step, data)
-            line = (b"\n" if torn else b"") + encode(event)
+        with self._threads:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
-                written = os.write(self._fd, line)
-                if written != len(line):
-                    raise OSError(28, "No space left on device")
-                if sync:
-                    os.fsync(self._fd)
-            except OSError:
-                os.ftruncate(self._fd, size)
-                self._size = -1
-                raise
-            self._size, self._seq = size + written, event.seq
-            return event
-        finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+                return self._append(type, step, data, sync)
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _append(self, type: EventType, step: int | None, data: Mapping[str, Any], sync: bool) -> Event:
+        """Write one event while the lock is held."""
+        size = os.fstat(self._fd).st_size
+        torn = False
+        if size != self._size:
+            last, torn = _last(self._fd, size)
+            self._seq = last.seq if last else 0
+        event, line = _fitting(Event(self._seq + 1, datetime.now(UTC), self.attempt, type, step, data))
+        if torn:
+            line = b"\n" + line
+        try:
+            written = os.write(self._fd, line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if sync:
+                os.fsync(self._fd)
+        except OSError:
+            self._size = -1
+            os.ftruncate(self._fd, size)
+            raise
+        self._size, self._seq = size + written, event.seq
+        return event
 
     def close(self) -> None:
         """Close the file; the writer can't be used afterwards."""
@@ -275,10 +303,33 @@ class EventWriter:
         self.close()
 
 
-def _last_seq(fd: int, size: int) -> tuple[int, bool]:
-    """The last whole event's seq, and whether the file ends in a torn line."""
+def last_event(path: Path) -> Event | None:
+    """The last whole event of a file; None when there is none, or no file."""
+    try:
+        with path.open("rb") as file:
+            return _last(file.fileno(), os.fstat(file.fileno()).st_size)[0]
+    except FileNotFoundError:
+        return None
+
+
+def _fitting(event: Event) -> tuple[Event, bytes]:
+    """The event and its line; long strings are cut where the line would be longer than a reader takes."""
+    line = encode(event)
+    for limit in (1 << 14, 1 << 8, 1 << 4):
+        if len(line) <= MAX_LINE:
+            return event, line
+        event = replace(event, data={**clipped(plain(event.data), limit), "clipped": True})
+        line = encode(event)
+    if len(line) <= MAX_LINE:
+        return event, line
+    event = replace(event, data={"clipped": True})
+    return event, encode(event)
+
+
+def _last(fd: int, size: int) -> tuple[Event | None, bool]:
+    """The last whole event, and whether the file ends in a torn line."""
     if size == 0:
-        return 0, False
+        return None, False
     window = 1 << 16
     while True:
         start = max(0, size - window)
@@ -289,9 +340,9 @@ def _last_seq(fd: int, size: int) -> tuple[int, bool]:
         whole = lines if start == 0 else lines[1:]
         for line in reversed(whole[:-1]):
             try:
-                return decode(line).seq, torn
+                return decode(line), torn
             except BadWireLine:
                 continue
         if start == 0:
-            return 0, torn
+            return None, torn
         window *= 4

@@ -4,7 +4,8 @@
     dataset.jsonl   the training data              train.log      what the trainer printed
     eval.jsonl      the evaluation data, if given  checkpoints/checkpoint-N/manifest.json
     control/        requests from the laptop       exit.json      how it ended
-    supervisor.lock held while a supervisor lives
+    supervisor.lock held while a supervisor lives  supervisor.json  what its successor must know
+    supervisor.log  what it printed, if anything
 
 Ships; stdlib only.
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -83,6 +83,16 @@ class JobFolder:
         """The file whose flock says that a supervisor lives."""
         return self.path / "supervisor.lock"
 
+    @property
+    def memory(self) -> Path:
+        """What a supervisor must know of the one before it: attempt, restarts, running seconds, trainer."""
+        return self.path / "supervisor.json"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """What the supervisor itself printed: nothing, unless it is broken."""
+        return self.path / "supervisor.log"
+
     def checkpoint(self, step: int) -> Path:
         """The folder of the checkpoint at `step`."""
         return self.checkpoints / f"checkpoint-{step}"
@@ -110,13 +120,16 @@ class JobFolder:
         A request that is no JSON (an empty file made by `touch`) counts as `True`.
         """
         path = self.control / name
+        # Renamed first: a request that replaces this one meanwhile is a new one and stays.
+        taken = path.with_name(f".{name}.{os.urandom(4).hex()}")
         try:
-            text = path.read_text(encoding="utf-8")
-            path.unlink()
+            path.rename(taken)
         except FileNotFoundError:
             return None
+        content = taken.read_bytes()
+        taken.unlink()
         try:
-            return json.loads(text)
+            return json.loads(content)
         except ValueError:
             return True
 
@@ -125,17 +138,26 @@ class JobFolder:
         return (self.control / name).exists()
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one when there is none, it can't be read or it is no object."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all: aside, fsynced, renamed."""
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
+        with aside.open("xb") as file:
+            file.write(text.encode(errors="backslashreplace"))
             file.flush()
             os.fsync(file.fileno())
-        Path(aside).replace(path)
+        aside.replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            Path(aside).unlink()
+            aside.unlink()
         raise
