@@ -8,7 +8,19 @@
     ├── BadWireLine           a line of events.jsonl that is no event
     ├── StoreError            the local database can't be read or written
     ├── PodError              the machine that should run the job
-    │   └── PodLost           the connection is gone; the job may well go on
+    │   ├── PodLost           the connection is gone; the job may well go on
+    │   └── ProviderError     who rents out the machines refused or failed
+    │       ├── Unauthorized  no key, or one that is refused
+    │       ├── Forbidden     the key may not do that
+    │       ├── NoBalance     the account has no money left
+    │       ├── NoCapacity    no such machine is free now
+    │       ├── BadRequest    the request itself is wrong: no machine would take it
+    │       ├── NoSuchPod     it is not there, or no longer
+    │       ├── Conflict      the pod's state does not allow it
+    │       ├── RateLimited   asked too often, and told to wait longer than we would
+    │       ├── ProviderDown  unreachable, or failing on its side
+    │       ├── AnswerLost    something may have been rented, and nobody can say
+    │       └── NotGone       it was to end, and it may still bill
     ├── Missing               something that is not installed here
     └── TrainingError         the trainer gave up, with its cause classified
 
@@ -19,6 +31,9 @@ line fit for a terminal and for an event; secrets never go into one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
+
+Outcome = Literal["unsent", "failed", "unknown"]
 
 
 class PodiumError(Exception):
@@ -89,6 +104,79 @@ class PodError(PodiumError):
 
 class PodLost(PodError):
     """The connection to the pod is gone; what runs there may well go on."""
+
+
+class ProviderError(PodError):
+    """Who rents out the machines refused or failed."""
+
+
+class Unauthorized(ProviderError):
+    """There is no key, or the provider refuses it."""
+
+
+class Forbidden(ProviderError):
+    """The key is good, but it may not do that."""
+
+
+class NoBalance(ProviderError):
+    """The account has no money left: no candidate will succeed."""
+
+
+class NoCapacity(ProviderError):
+    """No such machine is free now."""
+
+
+class BadRequest(ProviderError):
+    """The provider refused what was asked.
+
+    Args:
+        certain: Would every machine refuse it? RunPod's 400 leaves that open: it may be capacity.
+    """
+
+    def __init__(self, what: str, advice: str = "", *, certain: bool = True) -> None:
+        self.certain = certain
+        super().__init__(what, advice)
+
+
+class NoSuchPod(ProviderError):
+    """It is not there, or no longer, or not this account's."""
+
+
+class Conflict(ProviderError):
+    """The pod's state does not allow it."""
+
+
+class RateLimited(ProviderError):
+    """Asked too often.
+
+    Args:
+        retry_after: Seconds that the provider wants us to wait.
+    """
+
+    def __init__(self, what: str, advice: str = "", *, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(what, advice)
+
+
+class ProviderDown(ProviderError):
+    """The provider can't be reached, or fails on its side.
+
+    Args:
+        outcome: What became of the request: `unsent` (it never left), `failed` (the provider says
+            so itself), or `unknown` (it may have been carried out).
+    """
+
+    def __init__(self, what: str, advice: str = "", *, outcome: Outcome = "unknown") -> None:
+        self.outcome: Outcome = outcome
+        super().__init__(what, advice)
+
+
+class AnswerLost(ProviderError):
+    """Something may have been rented, and nobody can say; it is never asked for again blindly."""
+
+
+class NotGone(ProviderError):
+    """It was to end, and the provider still lists it: it may still bill."""
 
 
 class Missing(PodiumError):
