@@ -7,22 +7,16 @@ merge of two journals can change it.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
 
 from scorer.explain import explain
-from scorer.score import Score, Validity, total_order
+from scorer.metrics import Validity
+from scorer.rules import DEFAULT_RULE, RULES, by_eval_loss, finite_loss, order_key
+from scorer.score import Score
 from scorer.ties import tied_with
 
-Key = Callable[[Score], tuple[Any, ...]]
-
-DEFAULT_RULE: Final = "multi-metric"
-"""The rule that the documentation promises: the lowest total of the score."""
-
-EMA_WEIGHT: Final = 0.5
-"""The newest eval's share in the moving average of the rule `ema`."""
+__all__ = ["DEFAULT_RULE", "RULES", "Selection", "order_key", "ordering", "select"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +38,23 @@ class Selection:
     rule: str = DEFAULT_RULE
 
 
-def order_key(score: Score) -> tuple[Any, ...]:
-    """The sort key of a score: validity, total, eval loss, step, and then whatever else tells two apart."""
-    return (score.validity, _last(score.total), *_by_loss(score))
-
-
 def ordering(scores: Iterable[Score], rule: str = DEFAULT_RULE) -> tuple[Score, ...]:
     """The scores from best to worst by a rule, duplicates dropped.
 
     Raises:
-        ValueError: The rule is unknown, or the scores can't be compared: different formulas or weights.
+        ValueError: The rule is unknown, or it compares totals and the scores are of different formulas
+            or weights.
     """
     if rule not in RULES:
         raise ValueError(f"no rule is called {rule}; known are {', '.join(RULES)}")
-    distinct = list({order_key(score): score for score in scores}.values())
-    kinds = {(score.formula, score.weights) for score in distinct}
-    if len(kinds) > 1:
-        names = ", ".join(sorted({formula for formula, _ in kinds}))
-        raise ValueError(f"scores of different formulas or weights can't be compared: {names}")
-    return tuple(sorted(distinct, key=RULES[rule](distinct)))
+    distinct = {order_key(score): score for score in scores}
+    kinds = {(score.formula, score.weights) for score in distinct.values()}
+    if rule == DEFAULT_RULE and len(kinds) > 1:
+        formulas = ", ".join(sorted({formula for formula, _ in kinds}))
+        raise ValueError(f"scores of different formulas or weights can't be compared ({formulas})")
+    if rule == DEFAULT_RULE:
+        return tuple(distinct[key] for key in sorted(distinct))
+    return tuple(sorted(distinct.values(), key=RULES[rule](tuple(distinct.values()))))
 
 
 def select(
@@ -81,60 +73,18 @@ def select(
         rule: `multi-metric` (the score), or another of `RULES`.
 
     Raises:
-        ValueError: The rule is unknown, or the scores are of different formulas or weights.
+        ValueError: The rule is unknown, or it compares totals and the scores are of different formulas
+            or weights.
     """
     order = ordering(scores, rule)
-    best = order[0] if order and usable(order[0], rule) else None
-    with_loss = [score for score in order if _last(score.metrics.eval_loss) < math.inf]
-    lowest = min(with_loss, key=_by_loss, default=None)
+    best = order[0] if order and _usable(order[0], rule) else None
+    lowest = min((score for score in order if finite_loss(score)), key=by_eval_loss, default=None)
     tied = tied_with(best, order, per_example or {}, noise) if best else ()
     return Selection(best, lowest, tied, explain(best, lowest, tied, order, rule), rule)
 
 
-def usable(score: Score, rule: str = DEFAULT_RULE) -> bool:
+def _usable(score: Score, rule: str) -> bool:
     """May a checkpoint be called the best at all?"""
     if rule == DEFAULT_RULE:
         return score.validity <= Validity.NEGATIVE
-    return rule == "last" or _last(score.metrics.eval_loss) < math.inf
-
-
-def _last(value: float | None) -> float:
-    """A number for sorting: what is missing or not finite comes last."""
-    return value if value is not None and math.isfinite(value) else math.inf
-
-
-def _by_loss(score: Score) -> tuple[Any, ...]:
-    return (_last(score.metrics.eval_loss), score.metrics.step, *total_order(score), score.reason)
-
-
-def _multi_metric(_: Sequence[Score]) -> Key:
-    return order_key
-
-
-def _eval_loss(_: Sequence[Score]) -> Key:
-    return _by_loss
-
-
-def _last_step(_: Sequence[Score]) -> Key:
-    return lambda score: (-score.metrics.step, *order_key(score))
-
-
-def _ema(scores: Sequence[Score]) -> Key:
-    """By the exponential moving average of the eval losses up to each checkpoint."""
-    smoothed: dict[tuple[Any, ...], float] = {}
-    mean = math.nan
-    for score in sorted(scores, key=lambda score: (score.metrics.step, order_key(score))):
-        loss = _last(score.metrics.eval_loss)
-        if loss < math.inf:
-            mean = loss if mean != mean else mean + EMA_WEIGHT * (loss - mean)
-        smoothed[order_key(score)] = mean if loss < math.inf else math.inf
-    return lambda score: (smoothed[order_key(score)], *_by_loss(score))
-
-
-RULES: Final[Mapping[str, Callable[[Sequence[Score]], Key]]] = {
-    DEFAULT_RULE: _multi_metric,
-    "eval-loss": _eval_loss,
-    "ema": _ema,
-    "last": _last_step,
-}
-"""Each rule's name and its sort key: what comes first is what it chooses."""
+    return rule == "last" or finite_loss(score)

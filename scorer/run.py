@@ -1,0 +1,120 @@
+"""A run's checkpoints, scored as their evals arrive: what must be remembered between two evals.
+
+`improved` and the train loss of a checkpoint come from what was logged before it, so a resumed run needs
+the state of the one it goes on from. The state is small and goes to JSON and back; a run that is split
+anywhere and continued from its stored state scores as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+from scorer.metrics import CheckpointMetrics, Weights
+from scorer.number import jsonable, number, whole
+from scorer.score import Score, score
+from scorer.stored import mapping, weights
+
+KEPT: Final = 100
+"""How many train losses and evals are remembered: a resume never goes back further in practice."""
+
+_Point = tuple[int, float]
+
+
+class RunScorer:
+    """Scores the checkpoints of one run.
+
+    A step at or before the newest one means that the run was resumed from a checkpoint before it:
+    what was remembered from there on is dropped, the later attempt wins.
+
+    Args:
+        weights: The weights of the four parts.
+        formula: The formula's name; None lets each checkpoint's numbers choose it.
+    """
+
+    def __init__(self, weights: Weights | None = None, formula: str | None = None) -> None:
+        self.weights = weights or Weights()
+        self.formula = formula
+        self._train: list[_Point] = []
+        self._evals: list[_Point] = []
+
+    def add_train(self, step: int, loss: object) -> None:
+        """Remember a logged training loss, nats a token; what is no number is ignored."""
+        value = number(loss)
+        if value is not None:
+            self._train = [*_before(self._train, step), (step, value)][-KEPT:]
+
+    def add_eval(
+        self,
+        step: int,
+        eval_loss: object,
+        *,
+        accuracy: object = None,
+        reward: object = None,
+        kl: object = None,
+    ) -> Score:
+        """Score the checkpoint at `step` from its own eval and the newest train loss at or before it.
+
+        It counts as improved when its eval loss is below that of the newest eval before it that had a
+        finite one, and when there is no such eval.
+        """
+        earlier = _before(self._evals, step)
+        previous = [loss for _, loss in earlier if math.isfinite(loss)]
+        loss = number(eval_loss)
+        improved = loss is not None and math.isfinite(loss) and (not previous or loss < previous[-1])
+        train_loss = next((value for at, value in reversed(self._train) if at <= step), None)
+        if loss is not None:
+            self._evals = [*earlier, (step, loss)][-KEPT:]
+        given: dict[str, Any] = {"eval_loss": eval_loss, "accuracy": accuracy, "reward": reward, "kl": kl}
+        metrics = CheckpointMetrics(step, train_loss=train_loss, improved=improved, **given)
+        return score(metrics, self.weights, self.formula)
+
+    def to_json(self) -> dict[str, Any]:
+        """The state as JSON values."""
+        return {
+            "weights": {name: getattr(self.weights, name) for name in Weights.__dataclass_fields__},
+            "formula": self.formula,
+            "train": [[step, jsonable(loss)] for step, loss in self._train],
+            "evals": [[step, jsonable(loss)] for step, loss in self._evals],
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """The scorer as it was.
+
+        Raises:
+            ValueError: It is no such state.
+        """
+        stored = mapping(value, "a run scorer's state")
+        formula = stored.get("formula")
+        if formula is not None and not isinstance(formula, str):
+            raise ValueError("a run scorer whose formula is no text")
+        scorer = cls(weights(stored.get("weights", {})), formula)
+        scorer._train, scorer._evals = points(stored.get("train")), points(stored.get("evals"))
+        return scorer
+
+
+def points(value: object) -> list[_Point]:
+    """Stored (step, number) pairs, the newest hundred.
+
+    Raises:
+        ValueError: They are none.
+    """
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ValueError("points must be a list")
+    found: list[_Point] = []
+    for item in value[-KEPT:]:
+        pair = item if isinstance(item, Sequence) and len(item) == 2 else (None, None)
+        step, amount = whole(pair[0]), number(pair[1])
+        if step is None or amount is None:
+            raise ValueError("a point must be a step and a number")
+        found.append((step, amount))
+    return found
+
+
+def _before(known: list[_Point], step: int) -> list[_Point]:
+    """The points before a step; those from there on belong to an attempt that is over."""
+    if not known or known[-1][0] < step:
+        return known
+    return [point for point in known if point[0] < step]
