@@ -98,7 +98,7 @@ class Commanding(MessagePump):
     COMMANDS: ClassVar[Any] = ()
     """What this pane offers, in the order of help: a tuple of `Command` classes.
 
-    Its type is open because Textual's screens have a `COMMANDS` too, the palette's providers; ours has its own.
+    Its type is open, for Textual's screens have a `COMMANDS` too: the palette's providers; ours has its own.
     """
     TITLE_IN_HELP: ClassVar[str] = ""
     """What help calls this pane."""
