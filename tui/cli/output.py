@@ -1,0 +1,101 @@
+"""What a command prints: one JSON object for programs, or lines and columns for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import click
+from rich.cells import cell_len
+
+from engine.job.events import plain
+
+SCHEMA: Final = 1
+"""Rises when a program that reads our JSON would have to change."""
+
+GAP: Final = "  "
+
+# CSI, OSC, DCS and the other sequences that a terminal obeys, whole where they are whole.
+_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]?")
+# What is left of control characters, and those that hide text or turn its direction.
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def emit(noun: str, value: Any, **beside: Any) -> None:
+    """Print one JSON object: `schema`, and the value under its noun.
+
+    Non-finite numbers are the strings that the wire writes, times are UTC stamps. All of it is ASCII, so
+    that neither a terminal nor an encoding can be hurt by what a pod sent.
+    """
+    record = {"schema": SCHEMA, noun: as_json(value), **as_json(beside)}
+    indent = 2 if sys.stdout.isatty() else None
+    click.echo(json.dumps(record, allow_nan=False, indent=indent))
+
+
+def as_json(value: Any) -> Any:
+    """Records, times and collections as JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(item) for item in value]
+    return plain(value)
+
+
+def clean(text: str) -> str:
+    """The text without anything that a terminal would obey; `\\r` progress lines keep what came last."""
+    text = text.rstrip("\r\n").rpartition("\r")[2]
+    return _CONTROL.sub("", _SEQUENCE.sub("", text))
+
+
+def one_line(text: str) -> str:
+    """The text as one clean line."""
+    return clean(" ".join(text.split()))
+
+
+def line(text: str = "", **style: Any) -> None:
+    """Print one line; `style` as in click.style, obeyed on a terminal alone."""
+    click.echo(click.style(text, **style) if style else text)
+
+
+def fields(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print names and values in two columns."""
+    known = [(name, clean(value)) for name, value in pairs]
+    width = max((cell_len(name) for name, _ in known), default=0)
+    for name, value in known:
+        click.echo(f"{click.style(_pad(name, width), dim=True)}{GAP}{value}")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
+    """Print columns under their names; those in `right` are set flush right. Nothing is cut."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    widths = [max(cell_len(row[at]) for row in [list(head), *cells]) for at in range(len(head))]
+    flush = {at for at, name in enumerate(head) if name in set(right)}
+
+    def joined(row: Sequence[str]) -> str:
+        return GAP.join(_pad(cell, widths[at], at in flush) for at, cell in enumerate(row)).rstrip()
+
+    click.echo(click.style(joined(head), dim=True))
+    for row in cells:
+        click.echo(joined(row))
+
+
+def _pad(text: str, width: int, right: bool = False) -> str:
+    space = " " * (width - cell_len(text))
+    return space + text if right else text + space
+
+
+def colour_wanted() -> bool | None:
+    """False where the user or the terminal wants none; None leaves it to whether stdout is a terminal."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
+
+
+def interactive() -> bool:
+    """Is there a person at a terminal on both ends?"""
+    return sys.stdin.isatty() and sys.stdout.isatty()
