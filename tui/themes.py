@@ -21,9 +21,10 @@ OKABE_ITO: Final = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#007
 """Told apart by nearly everybody (Okabe and Ito, 2008)."""
 
 
-def _variables(runs: tuple[str, ...], **more: str) -> dict[str, str]:
-    quiet = {"footer-background": "transparent", "border-blurred": "transparent"}
-    return {f"run-{index}": colour for index, colour in enumerate(runs)} | quiet | more
+def _variables(runs: tuple[str, ...], muted: str, rule: str) -> dict[str, str]:
+    """A theme's variables: run colours, quiet text, the lines beside titles."""
+    named = {"text-muted": muted, "rule": rule, "block-cursor-text-style": "none"}
+    return {f"run-{index}": colour for index, colour in enumerate(runs)} | named
 
 
 THEMES: Final = (
@@ -39,7 +40,7 @@ THEMES: Final = (
         background="#101418",
         surface="#161b21",
         panel="#1d242c",
-        variables=_variables(RUN_COLOURS, **{"block-cursor-text-style": "none"}),
+        variables=_variables(RUN_COLOURS, muted="#7d8996", rule="#2a333d"),
     ),
     Theme(
         name="podium-light",
@@ -54,7 +55,7 @@ THEMES: Final = (
         surface="#f1f1ee",
         panel="#e6e6e2",
         dark=False,
-        variables=_variables(DARK_RUNS, **{"block-cursor-text-style": "none"}),
+        variables=_variables(DARK_RUNS, muted="#68717b", rule="#d4d4ce"),
     ),
     Theme(
         name="podium-colour-blind",
@@ -68,14 +69,14 @@ THEMES: Final = (
         background="#111111",
         surface="#181818",
         panel="#222222",
-        variables=_variables(OKABE_ITO, **{"block-cursor-text-style": "none"}),
+        variables=_variables(OKABE_ITO, muted="#8f8f8f", rule="#333333"),
     ),
 )
 
 
 def defaults() -> dict[str, str]:
     """The variables that our stylesheet needs under a theme that is not ours."""
-    return {f"run-{index}": colour for index, colour in enumerate(RUN_COLOURS)}
+    return {f"run-{index}": colour for index, colour in enumerate(RUN_COLOURS)} | {"rule": "#7f7f7f"}
 
 
 def run_style(number: int) -> str:

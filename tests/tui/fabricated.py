@@ -429,10 +429,8 @@ def a_log(lines: int = 400) -> bytes:
     for index in range(lines):
         step = 1220 - lines + index + 1
         moment = NOW - timedelta(seconds=2 * (lines - index))
-        rate = 2e-4 * (1 + math.cos(math.pi * step / STEPS)) / 2
-        rows.append(
-            f"{moment:%H:%M:%S}  step {step}  loss {train_loss(max(0, step)):.4f}  grad_norm 0.80  lr {rate:.2e}"
-        )
+        loss, rate = train_loss(max(0, step)), 1e-4 * (1 + math.cos(math.pi * step / STEPS))
+        rows.append(f"{moment:%H:%M:%S}  step {step}  loss {loss:.4f}  grad_norm 0.80  lr {rate:.2e}")
         if step == 1200:
             rows.append(f"{moment:%H:%M:%S}  eval at step 1200: eval_loss {eval_loss(1200):.4f}")
         if step == 1216:

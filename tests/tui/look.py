@@ -18,7 +18,7 @@ from fabricated import STATES, FakeDesk, a_log  # noqa: E402
 from tui.app import PodiumApp  # noqa: E402
 
 
-async def draw(state: str, size: tuple[int, int], out: Path, keys: list[str]) -> None:
+async def draw(state: str, size: tuple[int, int], keys: list[str]) -> str:
     with tempfile.NamedTemporaryFile() as log:
         log.write(a_log())
         log.flush()
@@ -28,7 +28,7 @@ async def draw(state: str, size: tuple[int, int], out: Path, keys: list[str]) ->
             for key in keys:
                 await pilot.press(key)
                 await settle(app, pilot)
-            out.write_text(app.export_screenshot())
+            return app.export_screenshot()
 
 
 async def settle(app: PodiumApp, pilot: object) -> None:
@@ -40,4 +40,4 @@ async def settle(app: PodiumApp, pilot: object) -> None:
 if __name__ == "__main__":
     state, size, out, *keys = sys.argv[1:]
     width, _, height = size.partition("x")
-    asyncio.run(draw(state, (int(width), int(height)), Path(out), keys))
+    Path(out).write_text(asyncio.run(draw(state, (int(width), int(height)), keys)))
