@@ -41,10 +41,13 @@ class PodiumGroup(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> None:
-        """Run the command line and exit the process."""
+        """Run the command line and exit the process; click's own `main` has other ideas of how to end."""
+        name = prog_name or "podium"
+        self._main_shell_completion(extra, name, complete_var)
 
         def run() -> int:
-            result = click.Group.main(self, args, prog_name, complete_var, standalone_mode=False, **extra)
+            with self.make_context(name, list(sys.argv[1:] if args is None else args), **extra) as context:
+                result = self.invoke(context)
             sys.stdout.flush()
             return result if isinstance(result, int) else 0
 
@@ -55,6 +58,8 @@ def ending(run: Callable[[], int]) -> int:
     """The exit status of `run`, whatever it raises; says on stderr what the user must know."""
     try:
         return run()
+    except click.exceptions.Exit as asked:  # --help and --version among others
+        return asked.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:

@@ -7,6 +7,7 @@ import platform
 import shutil
 import sqlite3
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -34,8 +35,11 @@ def home() -> Finding:
     """The folder that state is kept in."""
     path = Home.default().path
     there = _nearest_that_exists(path)
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        return Finding("home", "bad", f"{path}: can't be written to", ANOTHER)
+    try:
+        # A file without a name asks the very question; the permission bits alone do not tell.
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        return Finding("home", "bad", f"{path}: can't be written to ({error.strerror})", ANOTHER)
     return Finding("home", "ok", f"{path}" if there == path else f"{path} (made when first needed)")
 
 
