@@ -1,5 +1,6 @@
 """The scorer turns a checkpoint's numbers into one comparable score. Ships; stdlib only."""
 
+from scorer.run import RunScorer
 from scorer.score import (
     FORMULA,
     FORMULA_DPO,
@@ -11,6 +12,7 @@ from scorer.score import (
     score,
 )
 from scorer.selection import DEFAULT_RULE, RULES, Selection, order_key, ordering, select
+from scorer.trend import LossTrend, TrendName, Verdict
 
 __all__ = [
     "DEFAULT_RULE",
@@ -19,9 +21,13 @@ __all__ = [
     "FORMULA_REWARD",
     "RULES",
     "CheckpointMetrics",
+    "LossTrend",
+    "RunScorer",
     "Score",
     "Selection",
+    "TrendName",
     "Validity",
+    "Verdict",
     "Weights",
     "order_key",
     "ordering",

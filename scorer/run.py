@@ -8,13 +8,12 @@ anywhere and continued from its stored state scores as one that never stopped.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, Final, Self
 
 from scorer.metrics import CheckpointMetrics, Weights
-from scorer.number import jsonable, number, whole
+from scorer.number import jsonable, number
 from scorer.score import Score, score
-from scorer.stored import mapping, weights
+from scorer.stored import mapping, rows, weights
 
 KEPT: Final = 100
 """How many train losses and evals are remembered: a resume never goes back further in practice."""
@@ -91,26 +90,16 @@ class RunScorer:
         if formula is not None and not isinstance(formula, str):
             raise ValueError("a run scorer whose formula is no text")
         scorer = cls(weights(stored.get("weights", {})), formula)
-        scorer._train, scorer._evals = points(stored.get("train")), points(stored.get("evals"))
+        scorer._train, scorer._evals = _points(stored.get("train")), _points(stored.get("evals"))
         return scorer
 
 
-def points(value: object) -> list[_Point]:
-    """Stored (step, number) pairs, the newest hundred.
-
-    Raises:
-        ValueError: They are none.
-    """
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ValueError("points must be a list")
-    found: list[_Point] = []
-    for item in value[-KEPT:]:
-        pair = item if isinstance(item, Sequence) and len(item) == 2 else (None, None)
-        step, amount = whole(pair[0]), number(pair[1])
-        if step is None or amount is None:
-            raise ValueError("a point must be a step and a number")
-        found.append((step, amount))
-    return found
+def _points(value: object) -> list[_Point]:
+    """Stored points, every one with its number."""
+    found = rows(value, 2)[-KEPT:]
+    if any(loss is None for _, loss in found):
+        raise ValueError("a stored point without its number")
+    return [(step, loss) for step, loss in found]
 
 
 def _before(known: list[_Point], step: int) -> list[_Point]:

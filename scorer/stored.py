@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from scorer.metrics import CheckpointMetrics, Validity, Weights
-from scorer.number import number
+from scorer.number import number, whole
 
 _LONGEST: Final = 500
 """Of a formula's name or a reason (characters)."""
@@ -23,6 +23,26 @@ def mapping(value: object, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{what} must be a mapping")
     return value
+
+
+def rows(value: object, width: int) -> list[tuple[Any, ...]]:
+    """Stored rows of numbers: a step, then `width − 1` numbers or None.
+
+    Raises:
+        ValueError: They are none, or their steps do not rise.
+    """
+    if not isinstance(value, list):
+        raise ValueError("stored rows must be a list")
+    found: list[tuple[Any, ...]] = []
+    for row in value:
+        if not isinstance(row, list) or len(row) != width:
+            raise ValueError(f"a stored row must have {width} numbers")
+        step, numbers = whole(row[0]), [number(item) for item in row[1:]]
+        bad = any(item is not None and real is None for item, real in zip(row[1:], numbers, strict=True))
+        if step is None or bad or (found and step <= found[-1][0]):
+            raise ValueError("a stored row whose numbers are none, or are out of order")
+        found.append((step, *numbers))
+    return found
 
 
 def score_fields(value: object) -> dict[str, Any]:
