@@ -1,0 +1,56 @@
+"""One attempt at a job: what all parts of the trainer share, and the events they write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engine.job.events import EventType, EventWriter, Phase
+from engine.job.folder import JobFolder
+from engine.job.spec import JobSpec
+from engine.trainer import log
+from engine.trainer.meter import Clock, Meter
+from engine.trainer.progress import Progress
+from engine.trainer.stop import StopRequest
+from scorer import Score
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What the parts of the trainer share.
+
+    Args:
+        folder: The job's folder.
+        spec: The job, adapted to this machine.
+        events: The wire.
+        stop: Has SIGTERM come?
+        progress: How far the job is.
+        meter: How fast it goes.
+        score: The newest evaluation's score.
+        clock: The time that this attempt takes.
+    """
+
+    folder: JobFolder
+    spec: JobSpec
+    events: EventWriter
+    stop: StopRequest
+    progress: Progress = field(default_factory=Progress)
+    meter: Meter = field(default_factory=Meter)
+    score: Score | None = None
+    clock: Clock = field(default_factory=Clock)
+
+    def phase(self, phase: Phase, step: int | None = None) -> None:
+        """Tell what the job is busy with."""
+        self.events.append(EventType.PHASE, step, phase=phase)
+
+    def alert(
+        self, name: str, message: str, severity: Literal["info", "warning", "error"], step: int | None = None
+    ) -> None:
+        """Tell something that somebody should know, in the log too."""
+        log.line(f"{severity}: {message}")
+        self.events.append(EventType.ALERT, step, sync=True, alert=name, severity=severity, message=message)
+
+    def recovery(self, failure: str, action: str, step: int | None = None) -> None:
+        """Tell what went wrong and what was done about it, in the log too."""
+        log.line(f"{failure}: {action}")
+        self.events.append(EventType.RECOVERY, step, sync=True, failure=failure, action=action)

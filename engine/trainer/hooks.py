@@ -1,0 +1,103 @@
+"""What Podium changes in transformers' Trainer: atomic checkpoints, true speed, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.job.events import EventType, Phase
+from engine.trainer import checkpoints, log
+from engine.trainer.attempt import Attempt
+
+if TYPE_CHECKING:
+    from transformers import Trainer as _Base
+else:
+    _Base = object
+
+
+class PodiumTrainer(_Base):
+    """A mixin for transformers' Trainer and its descendants; put it first among the bases.
+
+    `output_dir` must be the staging folder: what the Trainer saves there is hashed, synced and renamed
+    into the job's `checkpoints/`, and rotation is done here.
+    """
+
+    attempt: Attempt
+    """Set before training starts."""
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> Any:
+        """One micro-step; its rows and tokens are counted."""
+        self.attempt.meter.count(inputs)
+        return super().training_step(model, inputs, *rest, **options)
+
+    def evaluate(self, *arguments: Any, **options: Any) -> Any:
+        """One evaluation; its time does not count as training."""
+        with self.attempt.meter.paused():
+            self.attempt.phase(Phase.EVAL, self.state.global_step)
+            metrics = super().evaluate(*arguments, **options)
+            self.attempt.phase(Phase.TRAIN, self.state.global_step)
+            return metrics
+
+    def create_model_card(self, *arguments: Any, **options: Any) -> None:
+        """No card in every checkpoint: TRL would write one that knows nothing of this job."""
+
+    def restore_progress(self) -> None:
+        """Go on in the middle of a logging window, so that the next logged loss is the one it would have been."""
+        import torch
+
+        progress = self.attempt.progress
+        self._tr_loss = torch.tensor(progress.loss_sum, device=self.args.device)
+        self._globalstep_last_logged = progress.logged_step
+        self.attempt.meter.restart(progress.tokens)
+
+    def save_now(self) -> None:
+        """Save a checkpoint of the step that was reached, outside the training loop."""
+        self._save_checkpoint(self.model, None)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save aside, publish, rotate, and tell."""
+        attempt, step = self.attempt, self.state.global_step
+        with attempt.meter.paused():
+            attempt.phase(Phase.SAVE, step)
+            super()._save_checkpoint(model, trial)
+            written = checkpoints.staging(attempt.folder) / f"checkpoint-{step}"
+            attempt.progress.loss_sum = self._tr_loss.item()
+            attempt.progress.logged_step = self._globalstep_last_logged
+            attempt.progress.tokens = attempt.meter.tokens
+            attempt.progress.seconds += attempt.clock.lap()
+            attempt.progress.save(written)
+            self._publish(written, step)
+            attempt.phase(Phase.TRAIN, step)
+
+    def _publish(self, written: Path, step: int) -> None:
+        attempt = self.attempt
+        score = attempt.score if attempt.score is not None and attempt.score.metrics.step == step else None
+        saved = checkpoints.publish(written, attempt.folder, step, score, self.state.epoch)
+        announce(attempt, saved)
+        rotate(attempt)
+
+
+def announce(attempt: Attempt, saved: checkpoints.Checkpoint) -> None:
+    """Read a checkpoint back and tell the wire of it."""
+    damage = checkpoints.damage(saved.path)
+    if damage:
+        attempt.alert("checkpoint_damaged", f"checkpoint-{saved.step}: {damage}", "error", saved.step)
+    attempt.events.append(
+        EventType.CHECKPOINT,
+        saved.step,
+        sync=True,
+        path=str(saved.path.relative_to(attempt.folder.path)),
+        bytes=saved.bytes,
+        sha256=saved.sha256,
+        score=saved.score.to_json() if saved.score is not None else None,
+        verified=not damage,
+    )
+    log.line(f"step {saved.step}  saved checkpoint-{saved.step} ({saved.bytes / 1e6:.1f} MB)")
+
+
+def rotate(attempt: Attempt) -> None:
+    """Remove checkpoints that are neither the best, the newest nor among the ones to keep."""
+    for old in checkpoints.surplus(checkpoints.readable(attempt.folder), attempt.spec.training.keep_checkpoints):
+        checkpoints.remove(old)
+        path = str(old.path.relative_to(attempt.folder.path))
+        attempt.events.append(EventType.CHECKPOINT, old.step, path=path, removed=True)

@@ -1,0 +1,110 @@
+"""The model and its tokenizer: loaded by name or from a folder, or built small from nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from engine.errors import TrainingError
+from engine.job.folder import JobFolder
+from engine.job.spec import JobSpec
+from engine.trainer import build
+
+_DTYPES: Final = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+
+
+def load(spec: JobSpec, folder: JobFolder, rows: list[dict[str, Any]]) -> tuple[Any, Any]:
+    """The model and the tokenizer to train.
+
+    Weights are loaded in the spec's dtype where adapters are trained, and in fp32 where the weights
+    themselves are: small updates would vanish in 16 bits. Computation is in the spec's dtype either way.
+
+    Args:
+        spec: The job; with `model.build` the model is made in the job's folder first.
+        folder: The job's folder.
+        rows: The train rows, which a built tokenizer learns from.
+
+    Raises:
+        TrainingError: Of kind `model` or `tokenizer`: not found, offline, gated, broken.
+    """
+    source = spec.model.name
+    revision = spec.model.revision
+    if spec.model.build is not None:
+        source, revision = str(_built(spec, folder, rows)), None
+    return _model(spec, source, revision), _tokenizer(spec, source, revision)
+
+
+def _built(spec: JobSpec, folder: JobFolder, rows: list[dict[str, Any]]) -> Path:
+    """The folder of the built model; made once, so that a resume starts from the same weights."""
+    path = folder.path / "base"
+    if not path.exists():
+        assert spec.model.build is not None
+        build.build(spec.model.build, rows, spec.training.seed, path)
+    return path
+
+
+def _model(spec: JobSpec, source: str, revision: str | None) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = _DTYPES[spec.model.dtype] if spec.lora is not None else "float32"
+    options: dict[str, Any] = {"dtype": getattr(torch, dtype)}
+    if spec.model.attention != "auto":
+        options["attn_implementation"] = spec.model.attention
+    if spec.quantization is not None:
+        options["quantization_config"] = _quantization(spec)
+    return _loaded(AutoModelForCausalLM, "model", spec, source, revision, **options)
+
+
+def _tokenizer(spec: JobSpec, source: str, revision: str | None) -> Any:
+    from transformers import AutoTokenizer
+
+    tokenizer = _loaded(AutoTokenizer, "tokenizer", spec, source, revision)
+    if spec.model.chat_template is not None:
+        tokenizer.chat_template = spec.model.chat_template
+    return tokenizer
+
+
+def _loaded(kind: Any, what: str, spec: JobSpec, source: str, revision: str | None, **options: Any) -> Any:
+    """`from_pretrained` with its many failures told apart."""
+    try:
+        return kind.from_pretrained(
+            source, revision=revision, trust_remote_code=spec.model.trust_remote_code, **options
+        )
+    except PermissionError:
+        raise
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _failure(what, source, error) from error
+
+
+def _failure(what: str, source: str, error: Exception) -> TrainingError:
+    """Why a model or a tokenizer could not be loaded."""
+    text = str(error)
+    lines = text.strip().splitlines() or [type(error).__name__]
+    if Path(source).expanduser().is_dir():
+        return TrainingError(what, f"{source}: can't be loaded ({lines[0][:160]})", "Is the folder a whole model?")
+    if os.path.isabs(source) or source.startswith((".", "~")):
+        return TrainingError(what, f"{source}: no such folder", "model.name must be a Hub name or a folder here.")
+    if "gated" in text or "401" in text or "403" in text:
+        return TrainingError(what, f"{source}: access refused", "Ask for access on the Hub and set HF_TOKEN.")
+    if isinstance(error, ImportError):
+        return TrainingError(what, f"{source}: {lines[0][:160]}", "Install what is missing.")
+    if os.environ.get("HF_HUB_OFFLINE") == "1" or "offline" in text.lower() or "connect" in text.lower():
+        return TrainingError(
+            what, f"{source}: not on this machine, and the Hub can't be reached", "Is the name right? Download it first."
+        )
+    return TrainingError(what, f"{source}: {lines[0][:160]}", "Check model.name and model.revision.")
+
+
+def _quantization(spec: JobSpec) -> Any:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    assert spec.quantization is not None
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=spec.quantization.double_quantization,
+        bnb_4bit_compute_dtype=getattr(torch, _DTYPES[spec.quantization.compute_dtype]),
+    )

@@ -1,0 +1,162 @@
+"""Turns what the Trainer does into events and log lines, and requests from the laptop into what it does."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.job.events import EventType, Phase, number
+from engine.trainer import checkpoints, log
+from engine.trainer.attempt import Attempt
+from engine.trainer.hooks import announce
+from engine.trainer.stop import StopNow
+from scorer import CheckpointMetrics, order_key, score
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback as _Base
+else:
+    from transformers.trainer_callback import TrainerCallback as _Base
+
+_NOT_FIGURES: Final = ("num_tokens", "num_input_tokens_seen", "epoch", "loss", "learning_rate", "grad_norm")
+
+
+class Reporter(_Base):
+    """The callback through which everything is told.
+
+    Args:
+        attempt: What the parts of the trainer share.
+        trainer: The trainer, for what callbacks are not given.
+        best: The key of the best score so far, for early stopping; None before the first.
+    """
+
+    def __init__(self, attempt: Attempt, trainer: Any, best: tuple[Any, ...] | None = None) -> None:
+        self.attempt = attempt
+        self.trainer = trainer
+        self._best = best
+        self._told_not_finite = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Training is about to start, from step 0 or from a checkpoint's step."""
+        self.trainer.restore_progress()
+        self.attempt.phase(Phase.TRAIN, state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """After each optimizer step: is somebody asking for something?"""
+        folder = self.attempt.folder
+        if self.attempt.stop.requested:
+            control.should_save = control.should_training_stop = True
+            return
+        if folder.take_request("save") is not None:
+            control.should_save = True
+            self.attempt.alert("save_requested", f"saving at step {state.global_step}, as asked", "info", state.global_step)
+        if (wanted := folder.take_request("learning_rate")) is not None:
+            self._set_learning_rate(wanted, state.global_step)
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """After each batch of an evaluation: an evaluation can outlast the time a SIGTERM leaves."""
+        if self.attempt.stop.requested:
+            raise StopNow
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Training figures of one logging window."""
+        if not logs or "loss" not in logs:
+            return
+        step, loss, grad_norm = state.global_step, logs["loss"], number(logs.get("grad_norm"))
+        speed = self.attempt.meter.read()
+        self.attempt.progress.logged(step, loss, grad_norm)
+        self.attempt.events.append(
+            EventType.TRAIN,
+            step,
+            loss=loss,
+            learning_rate=logs.get("learning_rate"),
+            grad_norm=grad_norm,
+            epoch=state.epoch,
+            tokens=self.attempt.meter.tokens,
+            tokens_per_second=speed.tokens_per_second,
+            samples_per_second=speed.samples_per_second,
+            **{name: value for name, value in logs.items() if name not in _NOT_FIGURES},
+            **_gpu_memory(),
+        )
+        text = log.figures(loss=loss, grad_norm=grad_norm, lr=logs.get("learning_rate"))
+        log.line(f"step {step}  {text}")
+        self._watch(step, loss, grad_norm)
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """An evaluation is done: score it."""
+        attempt, step, metrics = self.attempt, state.global_step, metrics or {}
+        eval_loss, train_loss = metrics["eval_loss"], attempt.progress.train_loss
+        measured = CheckpointMetrics(step, eval_loss, train_loss, attempt.progress.improved(step, eval_loss))
+        attempt.score = score(measured, attempt.spec.score.weights())
+        attempt.progress.evaluated(step, eval_loss)
+        attempt.events.append(
+            EventType.EVAL,
+            step,
+            sync=True,
+            eval_loss=eval_loss,
+            train_loss=train_loss,
+            perplexity=math.exp(eval_loss) if eval_loss < 700 else math.inf,
+            epoch=state.epoch,
+            score=attempt.score.to_json(),
+            eval_seconds=metrics.get("eval_runtime"),
+        )
+        log.line(f"step {step}  {log.figures(eval_loss=eval_loss, score=attempt.score.total)}")
+        self._stop_early(step, control)
+        if not control.should_save and args.eval_on_start and attempt.folder.checkpoint(step).exists():
+            announce(attempt, checkpoints.rescore(checkpoints.read(attempt.folder.checkpoint(step)), attempt.score))
+
+    def _stop_early(self, step: int, control: Any) -> None:
+        """Count evaluations without a better score, and stop after as many as the spec says."""
+        attempt = self.attempt
+        assert attempt.score is not None
+        key = order_key(attempt.score)
+        if self._best is None or key < self._best:
+            self._best, attempt.progress.evals_without_better = key, 0
+            return
+        attempt.progress.evals_without_better += 1
+        patience = attempt.spec.training.early_stopping_evals
+        if patience is not None and attempt.progress.evals_without_better >= patience:
+            attempt.progress.finished = True
+            control.should_training_stop = control.should_save = True
+            attempt.alert("early_stop", f"no better score in {patience} evaluations: stopping", "info", step)
+
+    def _set_learning_rate(self, wanted: Any, step: int) -> None:
+        """A new peak learning rate; the schedule goes on from it."""
+        rate = number(wanted)
+        if rate is None or not 0 <= rate < math.inf:
+            self.attempt.alert("learning_rate_refused", f"{wanted!r} is no learning rate", "warning", step)
+            return
+        schedule, optimizer = self.trainer.lr_scheduler, self.trainer.optimizer
+        schedule.base_lrs = [rate] * len(schedule.base_lrs)
+        for group, now in zip(optimizer.param_groups, _scheduled(schedule), strict=True):
+            group["initial_lr"], group["lr"] = rate, now
+        self.attempt.alert("learning_rate_changed", f"learning rate set to {rate:g}, as asked", "info", step)
+
+    def _watch(self, step: int, loss: float, grad_norm: float | None) -> None:
+        """Tell once an attempt when numbers stop being numbers."""
+        bad = not math.isfinite(loss) or (grad_norm is not None and not math.isfinite(grad_norm))
+        if bad and not self._told_not_finite:
+            self._told_not_finite = True
+            what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {grad_norm}"
+            self.attempt.alert("loss_nan", f"the {what} at step {step}: training is lost from here", "error", step)
+
+
+def _scheduled(schedule: Any) -> list[float]:
+    """The learning rates that a LambdaLR gives for the step it is at."""
+    return [
+        base * shape(schedule.last_epoch) for base, shape in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+    ]
+
+
+def _gpu_memory() -> dict[str, float]:
+    """GPU memory in GB (10⁹ bytes), all GPUs of this process; nothing without a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    devices = range(torch.cuda.device_count())
+    return {
+        "gpu_memory_allocated_gb": sum(map(torch.cuda.memory_allocated, devices)) / 1e9,
+        "gpu_memory_reserved_gb": sum(map(torch.cuda.memory_reserved, devices)) / 1e9,
+    }

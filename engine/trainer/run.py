@@ -1,0 +1,120 @@
+"""One attempt at a job, top to bottom: setup, train (saving on the way), finish."""
+
+from __future__ import annotations
+
+import shutil
+from fnmatch import fnmatch
+from typing import Any, Final
+
+from engine.errors import TrainingError
+from engine.job.events import EventType, EventWriter, Phase
+from engine.job.folder import JobFolder
+from engine.job.spec import JobSpec
+from engine.trainer import checkpoints, log, setup
+from engine.trainer.attempt import Attempt
+from engine.trainer.progress import Progress
+from engine.trainer.stop import StopNow, StopRequest
+
+_FOR_RESUMING: Final = (
+    "optimizer.pt",
+    "scheduler.pt",
+    "scaler.pt",
+    "rng_state*.pth",
+    "trainer_state.json",
+    "training_args.bin",
+    "progress.json",
+    checkpoints.MANIFEST,
+)
+"""Files of a checkpoint that are no part of the model."""
+
+
+def run(folder: JobFolder, events: EventWriter, stop: StopRequest) -> None:
+    """Train the job in a folder until it is finished or SIGTERM asks to leave.
+
+    Raises:
+        TrainingError, BadSpec, BadDataset: It failed for good.
+        Exception: It crashed.
+    """
+    attempt = Attempt(folder, JobSpec.from_json(folder.spec), events, stop)
+    attempt.phase(Phase.LOAD)
+    log.line(f"{attempt.spec.name}: loading")
+    checkpoints.clean(folder)
+    data = setup.read_data(attempt)
+    resumed = _newest_whole(attempt)
+    trainer, total_steps = setup.build(attempt, data, resumed)
+    if resumed is None or not (attempt.progress.finished or resumed.step >= total_steps):
+        _train(attempt, trainer, resumed)
+        if stop.requested and trainer.state.global_step < total_steps:
+            log.line(f"stopped at step {trainer.state.global_step}, as asked")
+            return
+    _finish(attempt)
+
+
+def _newest_whole(attempt: Attempt) -> checkpoints.Checkpoint | None:
+    """The newest checkpoint whose hashes are all right, its progress restored; None to start from nothing."""
+    for step in checkpoints.steps(attempt.folder):
+        path = attempt.folder.checkpoint(step)
+        if damage := checkpoints.damage(path):
+            attempt.recovery(f"{path.name} is damaged ({damage})", "going back to the one before it", step)
+            continue
+        found = checkpoints.read(path)
+        attempt.progress = Progress.load(path)
+        if found.score is not None and found.score.metrics.eval_loss is not None:
+            attempt.progress.evaluated(step, found.score.metrics.eval_loss)
+        return found
+    return None
+
+
+def _train(attempt: Attempt, trainer: Any, resumed: checkpoints.Checkpoint | None) -> None:
+    """Train until the end, or until SIGTERM; a checkpoint is saved either way."""
+    if attempt.stop.requested:
+        return
+    # A checkpoint that SIGTERM forced before its evaluation was done gets it now.
+    due = resumed is not None and resumed.score is None and resumed.step % attempt.spec.training.eval_steps == 0
+    trainer.args.eval_on_start = due
+    try:
+        trainer.train(resume_from_checkpoint=str(resumed.path) if resumed is not None else None)
+    except StopNow:
+        trainer.save_now()
+
+
+def _finish(attempt: Attempt) -> None:
+    """Put the best checkpoint's weights into `final/` and tell the result."""
+    best = _best_whole(attempt)
+    attempt.phase(Phase.SAVE, best.step)
+    aside = attempt.folder.path / ".final.tmp"
+    for path in (aside, attempt.folder.final):
+        shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(best.path, aside, ignore=_only_the_model)
+    aside.rename(attempt.folder.final)
+    newest = checkpoints.readable(attempt.folder)[0]
+    attempt.events.append(
+        EventType.RESULT,
+        newest.step,
+        sync=True,
+        best_step=best.step,
+        best_score=best.score.total if best.score is not None else None,
+        best_checkpoint_path=str(best.path.relative_to(attempt.folder.path)),
+        final_path=attempt.folder.final.name,
+        total_steps=newest.step,
+        stopped_early=attempt.progress.finished,
+        tokens=attempt.progress.tokens,
+        seconds=attempt.progress.seconds,
+    )
+    log.line(f"finished: checkpoint-{best.step} is the best; its weights are in {attempt.folder.final.name}/")
+
+
+def _best_whole(attempt: Attempt) -> checkpoints.Checkpoint:
+    """The best checkpoint by score whose hashes are all right."""
+    candidates = checkpoints.readable(attempt.folder)
+    for candidate in [*checkpoints.by_score(candidates), *candidates]:
+        damage = checkpoints.damage(candidate.path)
+        if not damage:
+            return candidate
+        attempt.recovery(f"{candidate.path.name} is damaged ({damage})", "taking the next best", candidate.step)
+    raise TrainingError("unknown", f"{attempt.folder.checkpoints}: no whole checkpoint is left", "Train again.")
+
+
+def _only_the_model(folder: str, names: list[str]) -> list[str]:
+    """The names that `final/` does without."""
+    return [name for name in names if any(fnmatch(name, pattern) for pattern in _FOR_RESUMING)]

@@ -1,0 +1,160 @@
+"""Everything before step 1: read the data, load the model, build the trainer, tell what will be trained."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+from engine.errors import BadDataset
+from engine.job import dataset
+from engine.job.events import EventType
+from engine.job.spec import JobSpec
+from engine.trainer import checkpoints, log
+from engine.trainer.attempt import Attempt
+from scorer import order_key
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The rows of a job.
+
+    Args:
+        train: To train on.
+        eval: To evaluate on; none of them is in `train`.
+        format: Their format.
+        sha256: Of the training data file's rows.
+    """
+
+    train: list[dataset.Row]
+    eval: list[dataset.Row]
+    format: str
+    sha256: str
+
+
+def read_data(attempt: Attempt) -> Data:
+    """The job's rows, validated and split.
+
+    Raises:
+        BadDataset: They can't be trained on.
+    """
+    folder, spec = attempt.folder, attempt.spec
+    given = dataset.read(folder.dataset, spec.dataset.format, limit=spec.dataset.max_samples)
+    for warning in given.warnings:
+        attempt.alert("dataset", f"{folder.dataset.name}: {warning}", "warning")
+    if not folder.eval_dataset.exists():
+        train, held_out = dataset.split(given, spec.dataset, spec.training.seed)
+        return Data(train, held_out, given.format, given.sha256)
+    held_out = dataset.read(folder.eval_dataset, given.format).rows
+    train = dataset.without(given.rows, held_out, given.format)
+    if not train:
+        raise BadDataset(str(folder.eval_dataset), ["holds every training row"], "Give rows of its own to it.")
+    if len(train) < len(given.rows):
+        left_out = len(given.rows) - len(train)
+        attempt.alert("dataset", f"{left_out} training rows also stand in the eval data: left out", "warning")
+    return Data(train, held_out, given.format, given.sha256)
+
+
+def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) -> tuple[Any, int]:
+    """The trainer, ready to train, and the number of optimizer steps in all.
+
+    The attempt's spec becomes the one that this machine can run.
+
+    Raises:
+        TrainingError: The model, the tokenizer or the data can't be used.
+    """
+    _quiet(attempt.spec)
+    from engine.trainer.machine import Machine, adapt
+
+    machine = Machine.detect()
+    attempt.spec, fallbacks = adapt(attempt.spec, machine)
+    for fallback in fallbacks:
+        attempt.recovery(fallback.failure, fallback.action)
+    import transformers
+
+    from engine.trainer import arguments, model, sft
+    from engine.trainer.reporter import Reporter
+
+    loaded, tokenizer = model.load(attempt.spec, attempt.folder, data.train)
+    common = arguments.common(attempt.spec, attempt.folder, machine)
+    trainer = sft.trainer(attempt.spec, loaded, tokenizer, data.train, data.eval, data.format, common)
+    trainer.attempt = attempt
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.add_callback(Reporter(attempt, trainer, _best(attempt)))
+    total_steps = _total_steps(trainer)
+    _tell(attempt, trainer, data, machine, total_steps, resumed)
+    return trainer, total_steps
+
+
+def _quiet(spec: JobSpec) -> None:
+    """No progress bars, no telemetry, and no network for a model that is made here."""
+    os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRL_EXPERIMENTAL_SILENCE="1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if spec.model.build is not None:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    import datasets
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+
+
+def _best(attempt: Attempt) -> tuple[Any, ...] | None:
+    """The key of the best score among the checkpoints that are there."""
+    best = checkpoints.by_score(checkpoints.readable(attempt.folder))
+    return order_key(best[0].score) if best and best[0].score is not None else None
+
+
+def _total_steps(trainer: Any) -> int:
+    """Optimizer steps in all, as the training loop will count them."""
+    return int(trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[6])
+
+
+def _tell(
+    attempt: Attempt, trainer: Any, data: Data, machine: Any, total_steps: int, resumed: checkpoints.Checkpoint | None
+) -> None:
+    """The `start` event, and what is odd about the settings."""
+    spec, model = attempt.spec, trainer.model
+    counts = {"train": len(trainer.train_dataset), "eval": len(trainer.eval_dataset)}
+    parameters = {"total": model.num_parameters(), "trainable": model.num_parameters(only_trainable=True)}
+    attempt.events.append(
+        EventType.START,
+        resumed.step if resumed else 0,
+        sync=True,
+        config=spec.to_json(),
+        total_steps=total_steps,
+        total_epochs=spec.training.epochs if spec.training.max_steps is None else None,
+        samples=counts,
+        rows={"train": len(data.train), "eval": len(data.eval)},
+        format=data.format,
+        data_sha256=data.sha256,
+        parameters=parameters,
+        machine=asdict(machine),
+        versions=_versions(),
+        resumed_from=resumed.path.name if resumed else None,
+    )
+    log.line(
+        f"{counts['train']:,} rows to train on, {counts['eval']:,} to evaluate on, {total_steps:,} steps, "
+        f"{parameters['trainable']:,} of {parameters['total']:,} parameters"
+    )
+    for side, rows in (("train", len(data.train)), ("eval", len(data.eval))):
+        if not spec.training.packing and counts[side] < rows:
+            lost = rows - counts[side]
+            message = f"{lost} {side} rows have no answer within max_length {spec.training.max_length}: left out"
+            attempt.alert("dataset", message, "warning")
+    if spec.training.warmup_steps >= total_steps:
+        message = f"warmup_steps {spec.training.warmup_steps} is not below the {total_steps} steps in all"
+        attempt.alert("warmup", message, "warning")
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "bitsandbytes")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,136 @@
+"""Supervised fine-tuning: the loss is on the answers only, through TRL's SFTTrainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+from trl.chat_template_utils import get_training_chat_template
+
+from engine.errors import TrainingError
+from engine.job.spec import JobSpec
+from engine.trainer.hooks import PodiumTrainer
+from engine.trainer.lora import lora_config
+
+Rows = list[dict[str, Any]]
+
+
+class SFT(PodiumTrainer, SFTTrainer):
+    """TRL's trainer with an eval loss that is the mean over tokens, whatever the eval batch size."""
+
+    def evaluation_loop(self, *arguments: Any, **options: Any) -> Any:
+        """All eval batches; `eval_loss` weighs every trained token alike, in nats a token."""
+        self._losses, self._tokens = 0.0, 0
+        result = super().evaluation_loop(*arguments, **options)
+        if int(self._tokens) > 0:
+            result.metrics["eval_loss"] = float(self._losses) / int(self._tokens)
+        return result
+
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> Any:
+        """One eval batch; its loss and its number of trained tokens are summed up."""
+        labels = inputs["labels"]
+        result = super().prediction_step(model, inputs, *rest, **options)
+        tokens = (labels[:, 1:] != -100).sum()
+        self._losses = self._losses + result[0].double() * tokens
+        self._tokens = self._tokens + tokens
+        return result
+
+
+def trainer(
+    spec: JobSpec, model: Any, tokenizer: Any, train: Rows, held_out: Rows, format: str, arguments: dict[str, Any]
+) -> SFT:
+    """TRL's trainer for these rows, tokenized and masked.
+
+    Args:
+        spec: The job.
+        model: The model, without adapters.
+        tokenizer: Its tokenizer.
+        train: The rows to train on.
+        held_out: The rows to evaluate on.
+        format: The rows' format.
+        arguments: What every method's arguments have in common.
+
+    Raises:
+        TrainingError: Of kind `tokenizer` without a usable chat template, of kind `dataset` when
+            every label is masked.
+    """
+    masked = format == "messages"
+    if masked:
+        _check_template(tokenizer)
+    config = SFTConfig(
+        **arguments,
+        max_length=spec.training.max_length,
+        packing=spec.training.packing,
+        assistant_only_loss=masked,
+        completion_only_loss=not masked,
+    )
+    try:
+        built = SFT(
+            model=model,
+            args=config,
+            train_dataset=_dataset(train, format, tokenizer),
+            eval_dataset=_dataset(held_out, format, tokenizer),
+            processing_class=tokenizer,
+            peft_config=lora_config(spec),
+        )
+    except (RuntimeError, StopIteration, IndexError) as error:
+        if "assistant" in str(error) or isinstance(error, (StopIteration, IndexError)):
+            raise _all_masked(spec) from error
+        raise
+    if not _any_label(built.train_dataset) or not _any_label(built.eval_dataset):
+        raise _all_masked(spec)
+    return built
+
+
+def _dataset(rows: Rows, format: str, tokenizer: Any) -> Dataset:
+    """The columns that TRL reads."""
+    if format == "messages":
+        return Dataset.from_list([{"messages": row["messages"]} for row in rows])
+    if format == "alpaca":
+        rows = [_instruction(row, chat=bool(tokenizer.chat_template)) for row in rows]
+    return Dataset.from_list([{"prompt": row["prompt"], "completion": row["completion"]} for row in rows])
+
+
+def _instruction(row: dict[str, Any], chat: bool) -> dict[str, Any]:
+    """An alpaca row as prompt and completion: a conversation where there is a chat template, else Alpaca's own text."""
+    task, given, answer = row["instruction"], row.get("input") or "", row["output"]
+    if chat:
+        question = f"{task}\n\n{given}" if given else task
+        return {
+            "prompt": [{"role": "user", "content": question}],
+            "completion": [{"role": "assistant", "content": answer}],
+        }
+    given = f"### Input:\n{given}\n\n" if given else ""
+    return {"prompt": f"### Instruction:\n{task}\n\n{given}### Response:\n", "completion": answer}
+
+
+def _check_template(tokenizer: Any) -> None:
+    """Can the chat template say which tokens are the assistant's?"""
+    if not tokenizer.chat_template:
+        raise TrainingError(
+            "tokenizer",
+            "the tokenizer has no chat template, which rows of messages need",
+            "Set model.chat_template, or use the instruct model, or prompt and completion rows.",
+        )
+    try:
+        get_training_chat_template(tokenizer)
+    except ValueError:
+        raise TrainingError(
+            "tokenizer",
+            "the chat template does not mark what the assistant says",
+            "Set model.chat_template to one with {% generation %}, or use prompt and completion rows.",
+        ) from None
+
+
+def _any_label(dataset: Dataset) -> bool:
+    """Is there a token to learn from?"""
+    return any(any(label != -100 for label in row["labels"]) for row in dataset)
+
+
+def _all_masked(spec: JobSpec) -> TrainingError:
+    return TrainingError(
+        "dataset",
+        f"no answer is left within max_length {spec.training.max_length}: there is nothing to learn from",
+        "Raise training.max_length or shorten the prompts.",
+    )
