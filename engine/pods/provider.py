@@ -114,6 +114,7 @@ class Rented:
     price_per_hour: float | None = None
     """Dollars for the whole pod; 0 while it is stopped, storage aside."""
     gpu_id: str | None = None
+    gpu_name: str | None = None
     gpu_count: int | None = None
     """0 when it runs without any, as happens after a stop."""
     cloud: Cloud | None = None
