@@ -105,7 +105,7 @@ def _part(stored: Mapping[str, Any], name: str) -> float:
 
 def _metrics(stored: Mapping[str, Any]) -> CheckpointMetrics:
     step, improved = stored.get("step"), stored.get("improved", False)
-    if not isinstance(step, int) or isinstance(step, bool) or not -1 <= step < 1 << 63:
+    if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= 1 << 63:
         raise ValueError("a score whose step is no whole number")
     if not isinstance(improved, bool):
         raise ValueError("a score whose improved is neither true nor false")
