@@ -1,0 +1,120 @@
+"""The order of the run list: live runs on top, then newest first, or by a column; by model or flat. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from engine.records import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The header of a model's runs.
+
+    Args:
+        model: The model's name.
+        shown: How many of its runs pass the filter.
+        folded: Are they hidden under the header?
+    """
+
+    model: str
+    shown: int
+    folded: bool = False
+
+    @property
+    def key(self) -> str:
+        """What the cursor remembers; no job id begins with a NUL."""
+        return f"\0{self.model}"
+
+
+Line = Group | Job
+
+NEWEST: Final = "newest"
+"""The order that the list begins with: live runs on top, then newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """What runs are sorted by.
+
+    Args:
+        words: What the title line says.
+        value: A run's place; None is unknown and comes last in either direction.
+        falling: Do great values come first?
+    """
+
+    words: str
+    value: Callable[[Job], Any]
+    falling: bool = False
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+SORTS: Final[Mapping[str, Sort]] = {
+    NEWEST: Sort("newest first", lambda job: (not job.status.live, -job.created_at.timestamp())),
+    "eval": Sort("lowest eval loss first", lambda job: _finite(job.best_eval_loss)),
+    "score": Sort("best score first", lambda job: _finite(job.best_checkpoint_score)),
+    "time": Sort("longest first", lambda job: _finite(job.elapsed_seconds), falling=True),
+    "cost": Sort("dearest first", lambda job: _finite(job.cost_total), falling=True),
+    "size": Sort("largest first", lambda job: _finite(job.size_bytes), falling=True),
+    "name": Sort("by name", lambda job: job.name.casefold()),
+    "status": Sort("by status", lambda job: job.status.value),
+}
+"""In the order that the sort key goes through them. Runs that are equal in it stand newest first."""
+
+
+def model_of(job: Job) -> str:
+    """The model that a run starts from; what runs are grouped by."""
+    return job.base_model or job.model_name or "unknown model"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How the list is arranged.
+
+    Args:
+        sort: A key of `SORTS`.
+        backwards: The other way round; unknown values stay last.
+        grouped: Under a header for each model?
+        folded: The models whose runs are hidden under their headers.
+    """
+
+    sort: str = NEWEST
+    backwards: bool = False
+    grouped: bool = True
+    folded: Collection[str] = field(default=frozenset())
+
+
+def arrange(jobs: Iterable[Job], order: Order) -> list[Line]:
+    """The lines of the list, from top to bottom."""
+    runs = _sorted(jobs, SORTS[order.sort], order.backwards)
+    if not order.grouped:
+        return list(runs)
+    groups: dict[str, list[Job]] = {}
+    for job in runs:
+        groups.setdefault(model_of(job), []).append(job)
+    lines: list[Line] = []
+    for model, members in groups.items():
+        folded = model in order.folded
+        lines.append(Group(model, len(members), folded))
+        if not folded:
+            lines.extend(members)
+    return lines
+
+
+def _sorted(jobs: Iterable[Job], sort: Sort, backwards: bool) -> list[Job]:
+    runs = sorted(jobs, key=lambda job: job.created_at, reverse=True)
+    keyed = [(sort.value(job), job) for job in runs]
+    known = [pair for pair in keyed if pair[0] is not None]
+    known.sort(key=lambda pair: pair[0], reverse=sort.falling != backwards)
+    return [job for _, job in known] + [job for value, job in keyed if value is None]
+
+
+def key_of(line: Line) -> str:
+    """What tells a line from the others, whatever its place."""
+    return line.key if isinstance(line, Group) else line.id
