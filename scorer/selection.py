@@ -16,7 +16,7 @@ from scorer.rules import DEFAULT_RULE, RULES, by_eval_loss, finite_loss, order_k
 from scorer.score import Score
 from scorer.ties import tied_with
 
-__all__ = ["DEFAULT_RULE", "RULES", "Selection", "order_key", "ordering", "select"]
+__all__ = ["DEFAULT_RULE", "RULES", "Selection", "order_key", "ordering", "select", "usable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,13 @@ def select(
             or weights.
     """
     order = ordering(scores, rule)
-    best = order[0] if order and _usable(order[0], rule) else None
+    best = order[0] if order and usable(order[0], rule) else None
     lowest = min((score for score in order if finite_loss(score)), key=by_eval_loss, default=None)
     tied = tied_with(best, order, per_example or {}, noise) if best else ()
     return Selection(best, lowest, tied, explain(best, lowest, tied, order, rule), rule)
 
 
-def _usable(score: Score, rule: str) -> bool:
+def usable(score: Score, rule: str = DEFAULT_RULE) -> bool:
     """May a checkpoint be called the best at all?"""
     if rule == DEFAULT_RULE:
         return score.validity <= Validity.NEGATIVE
