@@ -23,8 +23,8 @@ _TIMEOUT: Final = 120
 def make_dataset(path: Path, rows: int = TRAIN_ROWS + EVAL_ROWS) -> int:
     """Write about `rows` conversations as JSON Lines and return how many.
 
-    Each row has `messages` (a question and its answer) and `module`, by which the split holds out whole modules.
-    The same Python gives the same rows.
+    Each row has `messages` (a question and its answer) and `module`, by which the split holds out whole
+    modules. The same Python gives the same rows.
 
     Args:
         path: The file to write.
@@ -39,7 +39,9 @@ def make_dataset(path: Path, rows: int = TRAIN_ROWS + EVAL_ROWS) -> int:
         raise Missing("the demo's data are docstrings, which -OO leaves out", "Run python without -OO.")
     found = _docstrings()
     if len(found) < rows:
-        raise Missing(f"this Python has {len(found)} docstrings of use, too few for the demo", "Use another Python.")
+        raise Missing(
+            f"this Python has {len(found)} docstrings of use, too few for the demo", "Use another Python."
+        )
     chosen = _whole_modules(found, rows)
     dataset.write_jsonl(chosen, path)
     return len(chosen)
@@ -52,8 +54,7 @@ def _docstrings() -> list[dict[str, Any]]:
         done = subprocess.run(
             [sys.executable, "-I", "-W", "ignore", str(script)],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=_TIMEOUT,
             check=False,
         )
@@ -68,7 +69,7 @@ def _docstrings() -> list[dict[str, Any]]:
 def _whole_modules(found: list[dict[str, Any]], rows: int) -> list[dict[str, Any]]:
     """Rows spread over all modules: the first of each, then the second of each, and so on."""
     turns: dict[str, int] = {}
-    order = []
+    order: list[tuple[int, int, dict[str, Any]]] = []
     for row in found:
         turn = turns[row["module"]] = turns.get(row["module"], 0) + 1
         order.append((turn, len(order), row))

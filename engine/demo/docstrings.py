@@ -18,11 +18,12 @@ from collections.abc import Iterator
 from types import ModuleType
 
 SKIPPED = {
-    "antigravity", "this", "idlelib", "tkinter", "turtle", "turtledemo", "test", "lib2to3", "ensurepip", "venv",
-    "distutils", "curses", "readline", "pty", "tty", "webbrowser", "msilib", "posix", "nt", "ntpath", "msvcrt",
-    "asynchat", "asyncore", "smtpd", "imp", "aifc", "audioop", "cgi", "cgitb", "chunk", "crypt", "imghdr",
-    "mailcap", "nis", "nntplib", "ossaudiodev", "pipes", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib",
-    "pyexpat", "nturl2path", "rlcompleter", "code", "site", "sitecustomize", "usercustomize", "pip", "setuptools",
+    "antigravity", "this", "idlelib", "tkinter", "turtle", "turtledemo", "test", "lib2to3", "ensurepip",
+    "venv", "distutils", "curses", "readline", "pty", "tty", "webbrowser", "msilib", "posix", "nt",
+    "ntpath", "msvcrt", "asynchat", "asyncore", "smtpd", "imp", "aifc", "audioop", "cgi", "cgitb",
+    "chunk", "crypt", "imghdr", "mailcap", "nis", "nntplib", "ossaudiodev", "pipes", "sndhdr", "spwd",
+    "sunau", "telnetlib", "uu", "xdrlib", "pyexpat", "nturl2path", "rlcompleter", "code", "site",
+    "sitecustomize", "usercustomize", "pip", "setuptools",
 }  # fmt: skip
 """Modules whose import does something, that are deprecated, or that not every machine has."""
 

@@ -37,7 +37,10 @@ def _spec(learning_rate: float, dataset_path: Path) -> JobSpec:
         method="sft",
         model=ModelSpec(name="llama-demo-0.5M", dtype="fp32", build=BuildSpec(max_positions=256)),
         dataset=DatasetSpec(
-            path=str(dataset_path), format="messages", train_split=TRAIN_ROWS / (TRAIN_ROWS + EVAL_ROWS), split_by="module"
+            path=str(dataset_path),
+            format="messages",
+            train_split=TRAIN_ROWS / (TRAIN_ROWS + EVAL_ROWS),
+            split_by="module",
         ),
         lora=None,
         training=TrainingSpec(

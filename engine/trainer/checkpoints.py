@@ -52,7 +52,9 @@ def clean(folder: JobFolder) -> None:
             shutil.rmtree(path)
 
 
-def publish(written: Path, folder: JobFolder, step: int, score: Score | None, epoch: float | None) -> Checkpoint:
+def publish(
+    written: Path, folder: JobFolder, step: int, score: Score | None, epoch: float | None
+) -> Checkpoint:
     """Hash, sync and rename what was written aside; afterwards it is complete, before it is absent.
 
     Args:
@@ -69,14 +71,17 @@ def publish(written: Path, folder: JobFolder, step: int, score: Score | None, ep
     for path in _files(written):
         _sync(path)
         files[str(path.relative_to(written))] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-    _write_manifest(written, {
-        "version": _VERSION,
-        "step": step,
-        "epoch": epoch,
-        "created_at": stamp(datetime.now(UTC)),
-        "score": score.to_json() if score is not None else None,
-        "files": files,
-    })
+    _write_manifest(
+        written,
+        {
+            "version": _VERSION,
+            "step": step,
+            "epoch": epoch,
+            "created_at": stamp(datetime.now(UTC)),
+            "score": score.to_json() if score is not None else None,
+            "files": files,
+        },
+    )
     for path in [written, *(item for item in written.rglob("*") if item.is_dir())]:
         _sync(path)
     target = folder.checkpoint(step)
@@ -89,6 +94,7 @@ def publish(written: Path, folder: JobFolder, step: int, score: Score | None, ep
     else:
         written.rename(target)
     _sync(folder.checkpoints)
+    shutil.rmtree(_damaged(target), ignore_errors=True)
     return read(target)
 
 
@@ -171,11 +177,22 @@ def surplus(checkpoints: list[Checkpoint], keep: int | None) -> list[Checkpoint]
     return [item for item in checkpoints if item.step not in kept][keep:]
 
 
+def set_aside(path: Path) -> None:
+    """Rename a damaged checkpoint so that nothing takes it for one; `publish` of the same step deletes it."""
+    aside = _damaged(path)
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+
+
 def remove(checkpoint: Checkpoint) -> None:
     """Delete a checkpoint so that no half of it can be taken for a whole: renamed first."""
     aside = checkpoint.path.with_name(f".replaced-{checkpoint.path.name}")
     checkpoint.path.rename(aside)
     shutil.rmtree(aside)
+
+
+def _damaged(path: Path) -> Path:
+    return path.with_name(f"damaged-{path.name}")
 
 
 def _score(manifest: dict[str, Any]) -> Score | None:

@@ -16,7 +16,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NEARLY_FULL = 32 << 20
 """Bytes of free disk under which a failed write is blamed on the disk."""
 
-_OUT_OF_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "DefaultCPUAllocator: can't allocate memory")
+_OUT_OF_MEMORY = (
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "DefaultCPUAllocator: can't allocate memory",
+)
 
 
 def classify(error: BaseException, folder: JobFolder) -> TrainingError | None:
@@ -71,13 +75,15 @@ def _classify_one(error: BaseException, folder: JobFolder) -> TrainingError | No
         )
     if isinstance(error, PermissionError):
         return TrainingError(
-            "permission", f"{error.filename or folder.path}: no permission", "Let this user read and write it."
+            "permission",
+            f"{error.filename or folder.path}: no permission",
+            "Let this user read and write it.",
         )
     return None
 
 
 def _disk_full(error: BaseException, folder: JobFolder) -> bool:
-    """A full disk; safetensors and torch wrap the system's error into their own, sometimes without its text."""
+    """A full disk; safetensors and torch wrap the system's error, sometimes without its text."""
     if isinstance(error, OSError):
         return error.errno in _FULL
     if "No space left on device" in str(error) or "os error 28" in str(error):

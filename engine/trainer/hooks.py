@@ -42,7 +42,7 @@ class PodiumTrainer(_Base):
         """No card in every checkpoint: TRL would write one that knows nothing of this job."""
 
     def restore_progress(self) -> None:
-        """Go on in the middle of a logging window, so that the next logged loss is the one it would have been."""
+        """Go on in the middle of a logging window: the next logged loss is the one it would have been."""
         import torch
 
         progress = self.attempt.progress
@@ -97,7 +97,9 @@ def announce(attempt: Attempt, saved: checkpoints.Checkpoint) -> None:
 
 def rotate(attempt: Attempt) -> None:
     """Remove checkpoints that are neither the best, the newest nor among the ones to keep."""
-    for old in checkpoints.surplus(checkpoints.readable(attempt.folder), attempt.spec.training.keep_checkpoints):
+    for old in checkpoints.surplus(
+        checkpoints.readable(attempt.folder), attempt.spec.training.keep_checkpoints
+    ):
         checkpoints.remove(old)
         path = str(old.path.relative_to(attempt.folder.path))
         attempt.events.append(EventType.CHECKPOINT, old.step, path=path, removed=True)

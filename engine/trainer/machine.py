@@ -50,7 +50,9 @@ class Machine:
             bitsandbytes=importlib.util.find_spec("bitsandbytes") is not None,
             flash_attention=importlib.util.find_spec("flash_attn") is not None,
             threads=threads,
-            names=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())) if cuda else (),
+            names=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+            if cuda
+            else (),
         )
 
 
@@ -97,17 +99,23 @@ def adapt(spec: JobSpec, machine: Machine) -> tuple[JobSpec, list[Fallback]]:
     elif spec.model.dtype == "bf16" and not machine.bf16:
         model["dtype"] = "fp32"
         fallbacks.append(Fallback("this GPU has no bf16", "computing in fp32"))
-    if spec.model.attention == "flash_attention_2" and not (machine.flash_attention and machine.device == "cuda"):
+    if spec.model.attention == "flash_attention_2" and not (
+        machine.flash_attention and machine.device == "cuda"
+    ):
         model["attention"] = "sdpa"
         fallbacks.append(Fallback("flash_attention_2 needs a GPU and the flash-attn package", "using sdpa"))
     optimizer = spec.training.optimizer
     if _needs_bitsandbytes(optimizer) and not (machine.bitsandbytes and machine.device == "cuda"):
         if optimizer not in _PLAIN_OPTIMIZERS:
             raise TrainingError(
-                "model", f"the optimizer {optimizer} needs a GPU and bitsandbytes", "Choose another training.optimizer."
+                "model",
+                f"the optimizer {optimizer} needs a GPU and bitsandbytes",
+                "Choose another training.optimizer.",
             )
         training["optimizer"] = _PLAIN_OPTIMIZERS[optimizer]
-        fallbacks.append(Fallback(f"{optimizer} needs a GPU and bitsandbytes", f"using {training['optimizer']}"))
+        fallbacks.append(
+            Fallback(f"{optimizer} needs a GPU and bitsandbytes", f"using {training['optimizer']}")
+        )
     return (
         spec.model_copy(
             update={

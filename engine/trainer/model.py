@@ -83,16 +83,22 @@ def _failure(what: str, source: str, error: Exception) -> TrainingError:
     text = str(error)
     lines = text.strip().splitlines() or [type(error).__name__]
     if Path(source).expanduser().is_dir():
-        return TrainingError(what, f"{source}: can't be loaded ({lines[0][:160]})", "Is the folder a whole model?")
-    if os.path.isabs(source) or source.startswith((".", "~")):
-        return TrainingError(what, f"{source}: no such folder", "model.name must be a Hub name or a folder here.")
+        return TrainingError(
+            what, f"{source}: can't be loaded ({lines[0][:160]})", "Is the folder a whole model?"
+        )
+    if source.startswith(("/", ".", "~")):
+        return TrainingError(
+            what, f"{source}: no such folder", "model.name must be a Hub name or a folder here."
+        )
     if "gated" in text or "401" in text or "403" in text:
         return TrainingError(what, f"{source}: access refused", "Ask for access on the Hub and set HF_TOKEN.")
     if isinstance(error, ImportError):
         return TrainingError(what, f"{source}: {lines[0][:160]}", "Install what is missing.")
     if os.environ.get("HF_HUB_OFFLINE") == "1" or "offline" in text.lower() or "connect" in text.lower():
         return TrainingError(
-            what, f"{source}: not on this machine, and the Hub can't be reached", "Is the name right? Download it first."
+            what,
+            f"{source}: not on this machine, and the Hub can't be reached",
+            "Is the name right? Download it first.",
         )
     return TrainingError(what, f"{source}: {lines[0][:160]}", "Check model.name and model.revision.")
 

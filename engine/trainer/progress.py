@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
 from engine.job.events import number, plain
 from engine.job.folder import write_json
+from scorer import RunScorer
+from scorer.trend import LossTrend
 
 FILE: Final = "progress.json"
-KEPT: Final = 100
-"""Logged losses that are remembered: the trend's window."""
 
 
 @dataclass(slots=True)
@@ -20,55 +20,51 @@ class Progress:
     """How far the job is.
 
     Args:
+        scorer: Scores this run's checkpoints.
+        trend: Follows this run's losses.
         tokens: Tokens trained on, all attempts.
+        seconds: Seconds that it took, all attempts.
         loss_sum: Losses of the steps since the last log, summed (nats a token).
         logged_step: The step of the last log.
-        losses: The last logged training losses with their steps, newest last.
-        evals: Every evaluation's step and loss, newest last.
         evals_without_better: Evaluations since the best score.
         finished: Did early stopping end the training?
-        seconds: Seconds of training, all attempts.
     """
 
+    scorer: RunScorer = field(default_factory=RunScorer)
+    trend: LossTrend = field(default_factory=LossTrend)
     tokens: int = 0
+    seconds: float = 0.0
     loss_sum: float = 0.0
     logged_step: int = 0
-    losses: list[tuple[int, float]] = field(default_factory=list)
-    grad_norms: list[tuple[int, float]] = field(default_factory=list)
-    evals: list[tuple[int, float]] = field(default_factory=list)
     evals_without_better: int = 0
     finished: bool = False
-    seconds: float = 0.0
-
-    def logged(self, step: int, loss: float, grad_norm: float | None) -> None:
-        """Remember a logged training loss."""
-        self.losses = [*self.losses, (step, loss)][-KEPT:]
-        if grad_norm is not None:
-            self.grad_norms = [*self.grad_norms, (step, grad_norm)][-KEPT:]
-
-    def improved(self, step: int, eval_loss: float) -> bool:
-        """Is an eval loss lower than the previous evaluation's? The first one counts as improved."""
-        earlier = [loss for at, loss in self.evals if at < step]
-        return not earlier or eval_loss < earlier[-1]
-
-    def evaluated(self, step: int, eval_loss: float) -> None:
-        """Remember an evaluation; a step that was evaluated before counts once."""
-        self.evals = [*(pair for pair in self.evals if pair[0] < step), (step, eval_loss)]
-
-    @property
-    def train_loss(self) -> float | None:
-        """The newest logged training loss."""
-        return self.losses[-1][1] if self.losses else None
 
     def save(self, folder: Path) -> None:
         """Write it into a checkpoint's folder."""
-        write_json(folder / FILE, plain(asdict(self)))
+        values = {
+            "scorer": self.scorer.to_json(),
+            "trend": self.trend.to_json(),
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "loss_sum": self.loss_sum,
+            "logged_step": self.logged_step,
+            "evals_without_better": self.evals_without_better,
+            "finished": self.finished,
+        }
+        write_json(folder / FILE, plain(values))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read it from a checkpoint's folder, whose hashes were found right before."""
-        stored: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        for name in ("losses", "grad_norms", "evals"):
-            stored[name] = [(step, number(value)) for step, value in stored[name]]
-        stored["loss_sum"] = number(stored["loss_sum"])
-        return cls(**stored)
+        """Read it from a checkpoint's folder whose hashes are right.
+
+        Raises:
+            ValueError: Another version of Podium wrote something else.
+        """
+        try:
+            stored: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            stored["scorer"] = RunScorer.from_json(stored["scorer"])
+            stored["trend"] = LossTrend.from_json(stored["trend"])
+            stored["loss_sum"] = number(stored["loss_sum"])
+            return cls(**stored)
+        except (OSError, KeyError, TypeError) as error:
+            raise ValueError(f"{FILE} can't be read ({error})") from None

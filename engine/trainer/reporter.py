@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from engine.job.events import EventType, Phase, number
 from engine.trainer import checkpoints, log
 from engine.trainer.attempt import Attempt
 from engine.trainer.hooks import announce
 from engine.trainer.stop import StopNow
-from scorer import CheckpointMetrics, order_key, score
+from scorer import order_key
+from scorer.trend import TrendName
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback as _Base
 else:
     from transformers.trainer_callback import TrainerCallback as _Base
 
-_NOT_FIGURES: Final = ("num_tokens", "num_input_tokens_seen", "epoch", "loss", "learning_rate", "grad_norm")
+_COUNTED_HERE: Final = ("num_tokens", "num_input_tokens_seen", "epoch")
+_LARGEST_EXPONENT: Final = 700.0
+"""e to the power of more overflows."""
+
+_ALARMS: Final[dict[str, tuple[str, Literal["warning", "error"]]]] = {
+    TrendName.NAN: ("loss_nan", "error"),
+    TrendName.SPIKE: ("loss_spike", "warning"),
+    TrendName.DIVERGING: ("loss_diverging", "error"),
+    TrendName.OVERFITTING: ("overfitting", "warning"),
+}
+"""Verdicts that somebody should know of: the alert's name and severity."""
 
 
 class Reporter(_Base):
@@ -33,7 +44,8 @@ class Reporter(_Base):
         self.attempt = attempt
         self.trainer = trainer
         self._best = best
-        self._told_not_finite = False
+        self._verdict = ""
+        self._alarmed: set[str] = set()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Training is about to start, from step 0 or from a checkpoint's step."""
@@ -48,7 +60,8 @@ class Reporter(_Base):
             return
         if folder.take_request("save") is not None:
             control.should_save = True
-            self.attempt.alert("save_requested", f"saving at step {state.global_step}, as asked", "info", state.global_step)
+            step = state.global_step
+            self.attempt.alert("save_requested", f"saving at step {step}, as asked", "info", step)
         if (wanted := folder.take_request("learning_rate")) is not None:
             self._set_learning_rate(wanted, state.global_step)
 
@@ -57,54 +70,71 @@ class Reporter(_Base):
         if self.attempt.stop.requested:
             raise StopNow
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
         """Training figures of one logging window."""
         if not logs or "loss" not in logs:
             return
-        step, loss, grad_norm = state.global_step, logs["loss"], number(logs.get("grad_norm"))
-        speed = self.attempt.meter.read()
-        self.attempt.progress.logged(step, loss, grad_norm)
-        self.attempt.events.append(
-            EventType.TRAIN,
-            step,
-            loss=loss,
-            learning_rate=logs.get("learning_rate"),
-            grad_norm=grad_norm,
-            epoch=state.epoch,
-            tokens=self.attempt.meter.tokens,
-            tokens_per_second=speed.tokens_per_second,
-            samples_per_second=speed.samples_per_second,
-            **{name: value for name, value in logs.items() if name not in _NOT_FIGURES},
+        attempt, step = self.attempt, state.global_step
+        loss, grad_norm, rate = logs["loss"], number(logs.get("grad_norm")), logs.get("learning_rate")
+        speed = attempt.meter.read()
+        figures = {name: value for name, value in logs.items() if name not in _COUNTED_HERE}
+        figures |= {
+            "epoch": state.epoch,
+            "tokens": attempt.meter.tokens,
+            "tokens_per_second": speed.tokens_per_second,
+            "samples_per_second": speed.samples_per_second,
             **_gpu_memory(),
-        )
-        text = log.figures(loss=loss, grad_norm=grad_norm, lr=logs.get("learning_rate"))
-        log.line(f"step {step}  {text}")
-        self._watch(step, loss, grad_norm)
+        }
+        attempt.events.append(EventType.TRAIN, step, **figures)
+        log.line(f"step {step}  {log.figures(loss=loss, grad_norm=grad_norm, lr=rate)}")
+        attempt.progress.scorer.add_train(step, loss)
+        attempt.progress.trend.add_train(step, loss, grad_norm)
+        self._judge(step)
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
         """An evaluation is done: score it."""
         attempt, step, metrics = self.attempt, state.global_step, metrics or {}
-        eval_loss, train_loss = metrics["eval_loss"], attempt.progress.train_loss
-        measured = CheckpointMetrics(step, eval_loss, train_loss, attempt.progress.improved(step, eval_loss))
-        attempt.score = score(measured, attempt.spec.score.weights())
-        attempt.progress.evaluated(step, eval_loss)
+        eval_loss = metrics["eval_loss"]
+        attempt.score = attempt.progress.scorer.add_eval(step, eval_loss)
+        attempt.progress.trend.add_eval(step, eval_loss)
         attempt.events.append(
             EventType.EVAL,
             step,
             sync=True,
             eval_loss=eval_loss,
-            train_loss=train_loss,
-            perplexity=math.exp(eval_loss) if eval_loss < 700 else math.inf,
+            train_loss=attempt.score.metrics.train_loss,
+            perplexity=math.exp(eval_loss) if eval_loss < _LARGEST_EXPONENT else math.inf,
             epoch=state.epoch,
             score=attempt.score.to_json(),
             eval_seconds=metrics.get("eval_runtime"),
         )
         log.line(f"step {step}  {log.figures(eval_loss=eval_loss, score=attempt.score.total)}")
+        self._judge(step)
         self._stop_early(step, control)
-        if not control.should_save and args.eval_on_start and attempt.folder.checkpoint(step).exists():
-            announce(attempt, checkpoints.rescore(checkpoints.read(attempt.folder.checkpoint(step)), attempt.score))
+        saved = attempt.folder.checkpoint(step)
+        if args.eval_on_start and saved.exists() and not control.should_save:
+            announce(attempt, checkpoints.rescore(checkpoints.read(saved), attempt.score))
+
+    def _judge(self, step: int) -> None:
+        """Tell when the trend's verdict changes, and raise the alarm once an attempt for each bad one."""
+        verdict = self.attempt.progress.trend.verdict()
+        if verdict.name == self._verdict:
+            return
+        self._verdict = verdict.name
+        self.attempt.events.append(
+            EventType.TREND,
+            step,
+            **dict[str, Any](verdict.numbers),
+            verdict=verdict.name,
+            evidence=verdict.evidence,
+        )
+        if (alarm := _ALARMS.get(verdict.name)) and alarm[0] not in self._alarmed:
+            self._alarmed.add(alarm[0])
+            self.attempt.alert(alarm[0], verdict.evidence, alarm[1], step)
 
     def _stop_early(self, step: int, control: Any) -> None:
         """Count evaluations without a better score, and stop after as many as the spec says."""
@@ -133,20 +163,11 @@ class Reporter(_Base):
             group["initial_lr"], group["lr"] = rate, now
         self.attempt.alert("learning_rate_changed", f"learning rate set to {rate:g}, as asked", "info", step)
 
-    def _watch(self, step: int, loss: float, grad_norm: float | None) -> None:
-        """Tell once an attempt when numbers stop being numbers."""
-        bad = not math.isfinite(loss) or (grad_norm is not None and not math.isfinite(grad_norm))
-        if bad and not self._told_not_finite:
-            self._told_not_finite = True
-            what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {grad_norm}"
-            self.attempt.alert("loss_nan", f"the {what} at step {step}: training is lost from here", "error", step)
-
 
 def _scheduled(schedule: Any) -> list[float]:
     """The learning rates that a LambdaLR gives for the step it is at."""
-    return [
-        base * shape(schedule.last_epoch) for base, shape in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
-    ]
+    shapes = zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+    return [base * shape(schedule.last_epoch) for base, shape in shapes]
 
 
 def _gpu_memory() -> dict[str, float]:

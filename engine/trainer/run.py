@@ -14,6 +14,7 @@ from engine.trainer import checkpoints, log, setup
 from engine.trainer.attempt import Attempt
 from engine.trainer.progress import Progress
 from engine.trainer.stop import StopNow, StopRequest
+from scorer import RunScorer
 
 _FOR_RESUMING: Final = (
     "optimizer.pt",
@@ -35,7 +36,8 @@ def run(folder: JobFolder, events: EventWriter, stop: StopRequest) -> None:
         TrainingError, BadSpec, BadDataset: It failed for good.
         Exception: It crashed.
     """
-    attempt = Attempt(folder, JobSpec.from_json(folder.spec), events, stop)
+    spec = JobSpec.from_json(folder.spec)
+    attempt = Attempt(folder, spec, events, stop, Progress(RunScorer(spec.score.weights())))
     attempt.phase(Phase.LOAD)
     log.line(f"{attempt.spec.name}: loading")
     checkpoints.clean(folder)
@@ -52,17 +54,42 @@ def run(folder: JobFolder, events: EventWriter, stop: StopRequest) -> None:
 
 def _newest_whole(attempt: Attempt) -> checkpoints.Checkpoint | None:
     """The newest checkpoint whose hashes are all right, its progress restored; None to start from nothing."""
+    _check_best(attempt)
     for step in checkpoints.steps(attempt.folder):
         path = attempt.folder.checkpoint(step)
-        if damage := checkpoints.damage(path):
-            attempt.recovery(f"{path.name} is damaged ({damage})", "going back to the one before it", step)
+        try:
+            if damage := checkpoints.damage(path):
+                raise ValueError(damage)
+            progress = Progress.load(path)
+        except ValueError as error:
+            _set_aside(attempt, step, str(error), "going back to the one before it")
             continue
         found = checkpoints.read(path)
-        attempt.progress = Progress.load(path)
-        if found.score is not None and found.score.metrics.eval_loss is not None:
-            attempt.progress.evaluated(step, found.score.metrics.eval_loss)
+        if found.score is not None:
+            # Its evaluation may have come after it was saved.
+            progress.scorer.add_eval(step, found.score.metrics.eval_loss)
+            progress.trend.add_eval(step, found.score.metrics.eval_loss)
+        attempt.progress = progress
         return found
     return None
+
+
+def _check_best(attempt: Attempt) -> None:
+    """Make sure that the best checkpoint is whole: rotation spares it at the others' cost."""
+    for best in checkpoints.by_score(checkpoints.readable(attempt.folder)):
+        damage = checkpoints.damage(best.path)
+        if not damage:
+            return
+        _set_aside(attempt, best.step, damage, "the next best takes its place")
+
+
+def _set_aside(attempt: Attempt, step: int, damage: str, action: str) -> None:
+    """Take a damaged checkpoint out of the way, and tell."""
+    path = attempt.folder.checkpoint(step)
+    checkpoints.set_aside(path)
+    attempt.recovery(f"{path.name} is damaged ({damage})", action, step)
+    place = str(path.relative_to(attempt.folder.path))
+    attempt.events.append(EventType.CHECKPOINT, step, path=place, removed=True)
 
 
 def _train(attempt: Attempt, trainer: Any, resumed: checkpoints.Checkpoint | None) -> None:
@@ -70,7 +97,9 @@ def _train(attempt: Attempt, trainer: Any, resumed: checkpoints.Checkpoint | Non
     if attempt.stop.requested:
         return
     # A checkpoint that SIGTERM forced before its evaluation was done gets it now.
-    due = resumed is not None and resumed.score is None and resumed.step % attempt.spec.training.eval_steps == 0
+    due = (
+        resumed is not None and resumed.score is None and resumed.step % attempt.spec.training.eval_steps == 0
+    )
     trainer.args.eval_on_start = due
     try:
         trainer.train(resume_from_checkpoint=str(resumed.path) if resumed is not None else None)
@@ -105,14 +134,15 @@ def _finish(attempt: Attempt) -> None:
 
 
 def _best_whole(attempt: Attempt) -> checkpoints.Checkpoint:
-    """The best checkpoint by score whose hashes are all right."""
+    """The best checkpoint by score, or else the newest, of those whose hashes are all right."""
+    _check_best(attempt)
     candidates = checkpoints.readable(attempt.folder)
     for candidate in [*checkpoints.by_score(candidates), *candidates]:
-        damage = checkpoints.damage(candidate.path)
-        if not damage:
+        if not checkpoints.damage(candidate.path):
             return candidate
-        attempt.recovery(f"{candidate.path.name} is damaged ({damage})", "taking the next best", candidate.step)
-    raise TrainingError("unknown", f"{attempt.folder.checkpoints}: no whole checkpoint is left", "Train again.")
+    raise TrainingError(
+        "unknown", f"{attempt.folder.checkpoints}: no whole checkpoint is left", "Train again."
+    )
 
 
 def _only_the_model(folder: str, names: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from engine.job.events import EventType
 from engine.job.spec import JobSpec
 from engine.trainer import checkpoints, log
 from engine.trainer.attempt import Attempt
+from engine.trainer.machine import Machine, adapt
 from scorer import order_key
 
 
@@ -50,7 +51,9 @@ def read_data(attempt: Attempt) -> Data:
     held_out = dataset.read(folder.eval_dataset, given.format).rows
     train = dataset.without(given.rows, held_out, given.format)
     if not train:
-        raise BadDataset(str(folder.eval_dataset), ["holds every training row"], "Give rows of its own to it.")
+        raise BadDataset(
+            str(folder.eval_dataset), ["holds every training row"], "Give rows of its own to it."
+        )
     if len(train) < len(given.rows):
         left_out = len(given.rows) - len(train)
         attempt.alert("dataset", f"{left_out} training rows also stand in the eval data: left out", "warning")
@@ -66,8 +69,6 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
         TrainingError: The model, the tokenizer or the data can't be used.
     """
     _quiet(attempt.spec)
-    from engine.trainer.machine import Machine, adapt
-
     machine = Machine.detect()
     attempt.spec, fallbacks = adapt(attempt.spec, machine)
     for fallback in fallbacks:
@@ -83,14 +84,14 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
     trainer.attempt = attempt
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(Reporter(attempt, trainer, _best(attempt)))
-    total_steps = _total_steps(trainer)
-    _tell(attempt, trainer, data, machine, total_steps, resumed)
-    return trainer, total_steps
+    return trainer, _tell(attempt, trainer, data, machine, resumed)
 
 
 def _quiet(spec: JobSpec) -> None:
     """No progress bars, no telemetry, and no network for a model that is made here."""
-    os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRL_EXPERIMENTAL_SILENCE="1")
+    os.environ.update(
+        HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRL_EXPERIMENTAL_SILENCE="1"
+    )
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if spec.model.build is not None:
         os.environ["HF_HUB_OFFLINE"] = "1"
@@ -107,25 +108,27 @@ def _best(attempt: Attempt) -> tuple[Any, ...] | None:
     return order_key(best[0].score) if best and best[0].score is not None else None
 
 
-def _total_steps(trainer: Any) -> int:
-    """Optimizer steps in all, as the training loop will count them."""
-    return int(trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[6])
+def _steps(trainer: Any) -> tuple[int, int]:
+    """Optimizer steps in all and of an epoch, as the training loop will count them."""
+    values = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
+    return int(values[6]), int(values[1])
 
 
 def _tell(
-    attempt: Attempt, trainer: Any, data: Data, machine: Any, total_steps: int, resumed: checkpoints.Checkpoint | None
-) -> None:
-    """The `start` event, and what is odd about the settings."""
-    spec, model = attempt.spec, trainer.model
+    attempt: Attempt, trainer: Any, data: Data, machine: Machine, resumed: checkpoints.Checkpoint | None
+) -> int:
+    """The `start` event; returns the number of optimizer steps in all."""
+    total_steps, steps_an_epoch = _steps(trainer)
     counts = {"train": len(trainer.train_dataset), "eval": len(trainer.eval_dataset)}
+    model = trainer.model
     parameters = {"total": model.num_parameters(), "trainable": model.num_parameters(only_trainable=True)}
     attempt.events.append(
         EventType.START,
         resumed.step if resumed else 0,
         sync=True,
-        config=spec.to_json(),
+        config=attempt.spec.to_json(),
         total_steps=total_steps,
-        total_epochs=spec.training.epochs if spec.training.max_steps is None else None,
+        total_epochs=total_steps / steps_an_epoch,
         samples=counts,
         rows={"train": len(data.train), "eval": len(data.eval)},
         format=data.format,
@@ -139,13 +142,20 @@ def _tell(
         f"{counts['train']:,} rows to train on, {counts['eval']:,} to evaluate on, {total_steps:,} steps, "
         f"{parameters['trainable']:,} of {parameters['total']:,} parameters"
     )
-    for side, rows in (("train", len(data.train)), ("eval", len(data.eval))):
-        if not spec.training.packing and counts[side] < rows:
-            lost = rows - counts[side]
-            message = f"{lost} {side} rows have no answer within max_length {spec.training.max_length}: left out"
+    _warn(attempt, counts, {"train": len(data.train), "eval": len(data.eval)}, total_steps)
+    return total_steps
+
+
+def _warn(attempt: Attempt, counts: dict[str, int], rows: dict[str, int], total_steps: int) -> None:
+    """Tell what is odd about the data and the settings."""
+    training = attempt.spec.training
+    for side, count in counts.items():
+        if not training.packing and count < rows[side]:
+            lost = f"{rows[side] - count} of {rows[side]} {side} rows"
+            message = f"{lost} have no answer within max_length {training.max_length}: left out"
             attempt.alert("dataset", message, "warning")
-    if spec.training.warmup_steps >= total_steps:
-        message = f"warmup_steps {spec.training.warmup_steps} is not below the {total_steps} steps in all"
+    if training.warmup_steps >= total_steps:
+        message = f"warmup_steps {training.warmup_steps} is not below the {total_steps} steps in all"
         attempt.alert("warmup", message, "warning")
 
 

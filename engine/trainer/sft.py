@@ -38,7 +38,13 @@ class SFT(PodiumTrainer, SFTTrainer):
 
 
 def trainer(
-    spec: JobSpec, model: Any, tokenizer: Any, train: Rows, held_out: Rows, format: str, arguments: dict[str, Any]
+    spec: JobSpec,
+    model: Any,
+    tokenizer: Any,
+    train: Rows,
+    held_out: Rows,
+    format: str,
+    arguments: dict[str, Any],
 ) -> SFT:
     """TRL's trainer for these rows, tokenized and masked.
 
@@ -93,7 +99,7 @@ def _dataset(rows: Rows, format: str, tokenizer: Any) -> Dataset:
 
 
 def _instruction(row: dict[str, Any], chat: bool) -> dict[str, Any]:
-    """An alpaca row as prompt and completion: a conversation where there is a chat template, else Alpaca's own text."""
+    """An alpaca row as prompt and completion: a conversation for a chat model, else Alpaca's own text."""
     task, given, answer = row["instruction"], row.get("input") or "", row["output"]
     if chat:
         question = f"{task}\n\n{given}" if given else task
