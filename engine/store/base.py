@@ -159,7 +159,11 @@ class Store(Protocol):
         ...
 
     def act(self, action: Action, job_ids: Sequence[str]) -> Done:
-        """Archive, restore or delete (to the trash) jobs, all in one transaction, and remember it for undo."""
+        """Archive, restore or delete (to the trash) jobs, all in one transaction, and remember it for undo.
+
+        Raises:
+            BadInput: A job that is to be deleted still lives, or does not exist; nothing was changed.
+        """
         ...
 
     def undo(self) -> Done | None:

@@ -1,0 +1,47 @@
+"""How a run's checkpoints stand among each other, by the scorer and by nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from engine.records import Checkpoint
+from scorer import Score, Selection, select
+
+
+def best_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
+    """The checkpoint that the score prefers; None when none has numbers to go by."""
+    best = selection_of(checkpoints).best
+    return next((item for item in checkpoints if best is not None and item.score is best), None)
+
+
+def selection_of(checkpoints: Sequence[Checkpoint]) -> Selection:
+    """What the scorer chooses among the scores that were stored, and why."""
+    return select(comparable(checkpoints))
+
+
+def with_standing(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """The checkpoints, each told whether it is the best, has the lowest eval loss, or ties with the best."""
+    selection = selection_of(checkpoints)
+    return [
+        replace(
+            item,
+            is_best=item.score is not None and item.score is selection.best,
+            is_lowest_eval_loss=item.score is not None and item.score is selection.lowest_eval_loss,
+            tied=any(item.score is score for score in selection.tied),
+        )
+        for item in checkpoints
+    ]
+
+
+def comparable(checkpoints: Sequence[Checkpoint]) -> list[Score]:
+    """The scores that can be compared with each other.
+
+    Scores of another formula or other weights than the newest one (a job whose weights were changed
+    before a resume) are left out.
+    """
+    scores = [item.score for item in checkpoints if item.score is not None]
+    if not scores:
+        return []
+    kind = (scores[-1].formula, scores[-1].weights)
+    return [score for score in scores if (score.formula, score.weights) == kind]
