@@ -24,6 +24,31 @@ Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+Optimizer = Literal[
+    "adamw_torch",
+    "adamw_torch_fused",
+    "adamw_8bit",
+    "paged_adamw_8bit",
+    "paged_adamw_32bit",
+    "adafactor",
+    "lion_32bit",
+    "lion_8bit",
+    "paged_lion_8bit",
+    "sgd",
+]
+"""What steps the weights; `8bit` and `paged` ones need bitsandbytes and a GPU."""
+
+Schedule = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "inverse_sqrt",
+]
+"""How the learning rate goes after the warm-up, which every one of them has."""
 
 
 class Section(BaseModel):
@@ -43,11 +68,17 @@ class BuildSpec(Section):
     intermediate_size: Positive = 336
     max_positions: Positive = 512
 
+    @model_validator(mode="after")
+    def _whole_heads(self) -> Self:
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(f"hidden_size must be a multiple of twice the heads ({2 * self.heads})")
+        return self
+
 
 class ModelSpec(Section):
     """Which model to start from."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     """A Hub name or a folder; with `build`, only a label."""
     revision: str | None = None
     dtype: Literal["bf16", "fp16", "fp32"] = "bf16"
@@ -61,7 +92,7 @@ class ModelSpec(Section):
 class DatasetSpec(Section):
     """The data, and how it is split."""
 
-    path: str
+    path: Annotated[str, Field(min_length=1)]
     eval_path: str | None = None
     format: Literal["auto", "messages", "prompt_completion", "alpaca"] = "auto"
     train_split: Annotated[float, Field(gt=0, lt=1)] = 0.95
@@ -75,7 +106,7 @@ class LoraSpec(Section):
     """Low-rank adapters; leave the section out (null) for full fine-tuning."""
 
     r: Positive = 16
-    alpha: Annotated[float, Field(gt=0)] = 32
+    alpha: Above = 32
     dropout: Fraction = 0.1
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -91,7 +122,7 @@ class QuantizationSpec(Section):
 class TrainingSpec(Section):
     """The optimisation."""
 
-    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3
+    epochs: Above = 3
     max_steps: Positive | None = None
     """Optimizer steps; wins over `epochs`."""
     learning_rate: Rate = 2e-4
@@ -102,8 +133,8 @@ class TrainingSpec(Section):
     max_length: Positive = 2048
     """Tokens; longer rows are cut."""
     packing: bool = False
-    optimizer: str = "adamw_torch"
-    schedule: str = "cosine"
+    optimizer: Optimizer = "adamw_torch"
+    schedule: Schedule = "cosine"
     warmup_steps: Count = 100
     weight_decay: Rate = 0.01
     max_grad_norm: Rate = 1.0
@@ -136,9 +167,9 @@ class ScoreSpec(Section):
 class LimitsSpec(Section):
     """What the supervisor enforces with nobody connected; null is no limit."""
 
-    max_hours: Annotated[float, Field(gt=0)] | None = None
-    max_cost_usd: Annotated[float, Field(gt=0)] | None = None
-    stall_minutes: Annotated[float, Field(gt=0)] | None = 30
+    max_hours: Above | None = None
+    max_cost_usd: Above | None = None
+    stall_minutes: Above | None = 30
     """Minutes without an event from the trainer before it is restarted."""
     max_restarts: Count = 3
     """Restarts after failures; the same failure three times ends the job sooner."""
@@ -187,10 +218,14 @@ class JobSpec(Section):
         return self
 
     @classmethod
-    def load(cls, path: Path) -> JobSpec:
+    def load(cls, path: Path, changes: Mapping[str, Any] | None = None) -> JobSpec:
         """Read a YAML file.
 
         Relative data paths are taken from the file's folder.
+
+        Args:
+            path: The file.
+            changes: What is to be set otherwise than the file says.
 
         Raises:
             BadSpec: Its mistakes, or why it can't be read.
@@ -207,8 +242,11 @@ class JobSpec(Section):
             mark = error.problem_mark
             line = f"line {mark.line + 1}: " if mark else ""
             raise BadSpec(str(path), [f"{line}is not YAML: {error.problem}"]) from None
-        except yaml.YAMLError as error:
-            raise BadSpec(str(path), [f"is not YAML: {error}"]) from None
+        except (yaml.YAMLError, RecursionError) as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise BadSpec(str(path), [f"is not YAML: {reason}"]) from None
+        if isinstance(values, Mapping) and changes:
+            values = merged(values, changes)
         return cls.parse(values, str(path), base=path.parent)
 
     @classmethod
@@ -286,7 +324,8 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     result = dict(below)
     for key, value in above.items():
         under = result.get(key)
-        result[key] = merged(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+        both = isinstance(under, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(under, value) if both else value
     return result
 
 
@@ -298,12 +337,22 @@ def _mistakes(error: ValidationError) -> Iterator[str]:
             yield f"unknown key {place}{_nearest(str(detail['loc'][-1]), _keys_beside(detail['loc']))}"
         elif detail["type"] == "missing":
             yield f"{place} is missing"
+        elif detail["type"] == "model_type":
+            yield f"{place} must be a section of keys and values, not {_shown(detail['input'])}"
         else:
             message = re.sub(r"^Value error, ", "", detail["msg"])
             message = message[:1].lower() + message[1:]
             given = detail["input"]
-            shown = f", not {given!r}" if isinstance(given, (str, int, float, bool)) else ""
+            shown = f", not {_shown(given)}" if given is None or isinstance(given, (str, int, float)) else ""
             yield f"{place}: {message}{shown}" if place else message
+
+
+def _shown(value: Any) -> str:
+    """A wrong value in few words; YAML's null is what the user wrote for None."""
+    if value is None:
+        return "null"
+    text = repr(value) if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _keys_beside(place: tuple[int | str, ...]) -> list[str]:
