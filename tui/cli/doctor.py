@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from tui.cli.options import json_option
-from tui.cli.output import clean, emit, line
+from tui.cli.output import emit, line, one_line
 
 MARKS: Final = {"ok": ("✓", "green"), "absent": ("–", "yellow"), "bad": ("✗", "red")}
 
@@ -29,8 +29,8 @@ def doctor(as_json: bool) -> int:
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
         mark, colour = MARKS[finding.state]
-        line(f"{click.style(mark, fg=colour)} {finding.name:<{width}}  {clean(finding.value)}")
+        line(f"{click.style(mark, fg=colour)} {finding.name:<{width}}  {one_line(finding.value)}")
         if finding.advice:
-            line(f"  {'':<{width}}  {clean(finding.advice)}", dim=True)
+            line(f"  {'':<{width}}  {one_line(finding.advice)}", dim=True)
     line("Podium works here." if works else "Podium does not work here until what is marked ✗ is mended.")
     return 0 if works else 1

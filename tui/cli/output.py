@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -14,16 +13,12 @@ import click
 from rich.cells import cell_len
 
 from engine.job.events import plain
+from tui.widgets.clean import clean
 
 SCHEMA: Final = 1
 """Rises when a program that reads our JSON would have to change."""
 
 GAP: Final = "  "
-
-# CSI, OSC, DCS and the other sequences that a terminal obeys, whole where they are whole.
-_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]?")
-# What is left of control characters, and those that hide text or turn its direction.
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
 def emit(noun: str, value: Any, **beside: Any) -> None:
@@ -48,15 +43,9 @@ def as_json(value: Any) -> Any:
     return plain(value)
 
 
-def clean(text: str) -> str:
-    """The text without anything that a terminal would obey; `\\r` progress lines keep what came last."""
-    text = text.rstrip("\r\n").rpartition("\r")[2]
-    return _CONTROL.sub("", _SEQUENCE.sub("", text))
-
-
 def one_line(text: str) -> str:
-    """The text as one clean line."""
-    return clean(" ".join(text.split()))
+    """The text as one line without anything that a terminal would obey."""
+    return clean(" ".join(text.split()), len(text))
 
 
 def line(text: str = "", **style: Any) -> None:
@@ -66,7 +55,7 @@ def line(text: str = "", **style: Any) -> None:
 
 def fields(pairs: Iterable[tuple[str, str]]) -> None:
     """Print names and values in two columns."""
-    known = [(name, clean(value)) for name, value in pairs]
+    known = [(name, one_line(value)) for name, value in pairs]
     width = max((cell_len(name) for name, _ in known), default=0)
     for name, value in known:
         click.echo(f"{click.style(_pad(name, width), dim=True)}{GAP}{value}")
@@ -74,7 +63,7 @@ def fields(pairs: Iterable[tuple[str, str]]) -> None:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
     """Print columns under their names; those in `right` are set flush right. Nothing is cut."""
-    cells = [[clean(cell) for cell in row] for row in rows]
+    cells = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(cell_len(row[at]) for row in [list(head), *cells]) for at in range(len(head))]
     flush = {at for at, name in enumerate(head) if name in set(right)}
 

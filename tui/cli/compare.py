@@ -1,0 +1,95 @@
+"""`podium compare`: runs side by side, what differs, and which to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import click
+
+from engine.analysis.comparison import Cell, Comparison, Row, Unit, compare
+from engine.errors import BadInput
+from engine.records import Job
+from tui import words
+from tui.cli.options import jobs_argument, json_option
+from tui.cli.output import emit, line, one_line, table
+from tui.cli.progress import checkpoint_json
+from tui.cli.workplace import find_all, up_to_date
+
+WRITTEN: Final[Mapping[Unit, Callable[[float | None], str]]] = {
+    "loss": words.loss,
+    "epoch": words.short,
+    "seconds": words.duration,
+    "dollars": words.dollars,
+    "percent": words.percent,
+    "number": words.short,
+    "bytes": words.size,
+    "rate": words.short,
+}
+
+
+@click.command("compare")
+@jobs_argument
+@click.option("--reference", metavar="JOB", help="The run that differences are against; else the best.")
+@json_option
+def compare_command(jobs: tuple[str, ...], reference: str | None, as_json: bool) -> None:
+    """Show runs side by side: metrics with the best marked, what differs, and a recommendation."""
+    with up_to_date() as store:
+        found = find_all(store, jobs)
+        if len(found) < 2:
+            raise BadInput("a comparison needs two different runs or more", "podium jobs lists them.")
+        against = store.find(reference).id if reference else None
+        if against is not None and against not in {job.id for job in found}:
+            raise BadInput(f"{reference} is not among the runs compared", "Name it among them too.")
+        checkpoints = {job.id: store.checkpoints(job.id) for job in found}
+    comparison = compare(found, checkpoints, reference=against)
+    if as_json:
+        shown = {job_id: [checkpoint_json(each) for each in every] for job_id, every in checkpoints.items()}
+        emit("comparison", comparison_json(comparison) | {"checkpoints": shown})
+    else:
+        _show(comparison)
+
+
+def comparison_json(comparison: Comparison) -> dict[str, object]:
+    """A comparison, its runs named by their ids."""
+    return {
+        "job_ids": [job.id for job in comparison.jobs],
+        "reference": comparison.reference,
+        "rows": comparison.rows,
+        "differences": comparison.differences,
+        "recommendation": comparison.recommendation,
+    }
+
+
+def _show(comparison: Comparison) -> None:
+    names = [_short_name(job, comparison) for job in comparison.jobs]
+    rows = [(row.label, *(_cell(row, cell) for cell in row.cells)) for row in comparison.rows]
+    table(("", *names), rows, right=names)
+    if comparison.differences:
+        line()
+        changed = [(each.key, *map(_value, each.values)) for each in comparison.differences]
+        table(("what differs", *names), changed, right=names)
+    advice = comparison.recommendation
+    line()
+    line(one_line(advice.headline), bold=True)
+    for reason in advice.reasons:
+        line(one_line(f"  {reason}"))
+    for caveat in advice.caveats:
+        line(one_line(f"  but: {caveat}"), fg="yellow")
+
+
+def _short_name(job: Job, comparison: Comparison) -> str:
+    """Its name, and its number where several bear that name."""
+    alike = [other for other in comparison.jobs if other.name == job.name]
+    return f"{job.name} #{job.number}" if len(alike) > 1 else job.name
+
+
+def _cell(row: Row, cell: Cell) -> str:
+    written = WRITTEN[row.unit]
+    text = written(cell.value) if cell.of is None else f"{written(cell.value)} / {written(cell.of)}"
+    delta = "" if not cell.delta else f" {words.change(cell.delta)}"
+    return f"{'★ ' if cell.best else ''}{text}{delta}"
+
+
+def _value(value: object) -> str:
+    return words.UNKNOWN if value is None else words.short(value) if isinstance(value, float) else str(value)

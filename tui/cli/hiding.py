@@ -1,0 +1,80 @@
+"""`podium archive`, `restore`, `delete` and `undo`: which runs are kept in view."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from engine.errors import BadInput
+from engine.store.base import Action, Done
+from tui import words
+from tui.cli.options import jobs_argument, json_option
+from tui.cli.output import emit, interactive, line, one_line
+from tui.cli.workplace import find_all, up_to_date
+
+PAST: Final[dict[Action, str]] = {"archive": "archived", "restore": "restored", "delete": "deleted"}
+
+
+@click.command()
+@jobs_argument
+@json_option
+def archive(jobs: tuple[str, ...], as_json: bool) -> None:
+    """Hide runs; everything is kept and can be restored."""
+    _act("archive", jobs, as_json)
+
+
+@click.command()
+@jobs_argument
+@json_option
+def restore(jobs: tuple[str, ...], as_json: bool) -> None:
+    """Bring archived or deleted runs back."""
+    _act("restore", jobs, as_json)
+
+
+@click.command()
+@jobs_argument
+@click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody could answer.")
+@json_option
+def delete(jobs: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Move runs to the trash, after asking; `podium undo` and `podium restore` bring them back."""
+    if not yes and not interactive():
+        raise BadInput("delete asks first, and there is no terminal to ask on", "Give --yes.")
+    _act("delete", jobs, as_json, ask=not yes)
+
+
+@click.command()
+@json_option
+def undo(as_json: bool) -> None:
+    """Take back the last archive, restore or delete."""
+    with up_to_date() as store:
+        done = store.undo()
+        names = [store.job(job_id).name for job_id in done.job_ids] if done else []
+    if as_json:
+        emit("undone", done)
+    elif done is None:
+        line("There is nothing to undo.")
+    else:
+        line(one_line(f"Took back: {words.listed(names) or 'nothing that still stood'} {PAST[done.action]}."))
+
+
+def _act(action: Action, names: tuple[str, ...], as_json: bool, *, ask: bool = False) -> None:
+    with up_to_date() as store:
+        jobs = find_all(store, names)
+        if ask:
+            spent = sum(job.cost_total or 0 for job in jobs)
+            paid = f" ({words.dollars(spent)} of training)" if spent else ""
+            question = f"Delete {words.listed(job.name for job in jobs)}{paid}? They go to the trash."
+            click.confirm(one_line(question), abort=True)
+        done = store.act(action, [job.id for job in jobs])
+    if as_json:
+        emit("done", done)
+    else:
+        _say(done, [job.name for job in jobs if job.id in done.job_ids], len(jobs))
+
+
+def _say(done: Done, names: list[str], asked: int) -> None:
+    if names:
+        line(one_line(f"{PAST[done.action].capitalize()} {words.listed(names)}. podium undo takes it back."))
+    if asked > len(names):
+        line(f"{asked - len(names)} of {asked} needed nothing.")

@@ -1,0 +1,133 @@
+"""`podium jobs` and `podium show`: what runs there are, and all that is known of one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from engine.records import Alert, Job, Trend
+from tui import words
+from tui.cli.options import job_argument, json_option
+from tui.cli.output import emit, fields, line, one_line, table
+from tui.cli.workplace import up_to_date
+
+COLOURS = {"running": "cyan", "completed": "green", "failed": "red", "paused": "yellow"}
+
+
+@click.command()
+@click.option("--filter", "wanted", metavar="F", default="", help="Show those alone that answer to F.")
+@click.option("--all", "hidden", is_flag=True, help="Show archived and deleted runs too.")
+@json_option
+def jobs(wanted: str, hidden: bool, as_json: bool) -> None:
+    """List the runs: live ones first, then newest first.
+
+    A filter is words and conditions, such as: model:qwen status:completed loss<1.2
+    """
+    from engine.analysis.filters import Filter
+
+    # What can't be understood is said before anything is read or written.
+    chosen = Filter.parse(wanted)
+    with up_to_date() as store:
+        found = [job for job in store.jobs(archived=hidden, deleted=hidden) if chosen.matches(job)]
+    if as_json:
+        emit("jobs", found)
+    elif found:
+        now = datetime.now(UTC)
+        head = (
+            "NAME",
+            "RUN",
+            "ID",
+            "STATUS",
+            "STEP",
+            "BEST EVAL",
+            "AT STEP",
+            "SCORE",
+            "TIME",
+            "COST",
+            "CREATED",
+        )
+        table(head, (_row(job, now) for job in found), right=head[4:10])
+    else:
+        line("No run answers to that." if wanted else "No runs yet. podium demo trains one here.")
+
+
+def _row(job: Job, now: datetime) -> tuple[str, ...]:
+    return (
+        job.name,
+        str(job.number),
+        job.id,
+        state(job),
+        of(job.current_step, job.total_steps),
+        words.loss(job.best_eval_loss),
+        words.count(job.best_step),
+        words.loss(job.best_checkpoint_score),
+        words.duration(job.elapsed_seconds),
+        words.dollars(job.cost_total),
+        words.day(job.created_at, now),
+    )
+
+
+def state(job: Job) -> str:
+    """Its status in one word, and what is unusual about it."""
+    marks = [
+        mark
+        for mark, is_so in (("replay", job.replay), ("archived", job.archived), ("deleted", job.deleted))
+        if is_so
+    ]
+    return " ".join([str(job.status), *(f"({mark})" for mark in marks)])
+
+
+def of(done: float | None, total: float | None) -> str:
+    """How much of how much: `120 / 360`; what has no total stands alone."""
+    return words.short(done) if not total else f"{words.short(done)} / {words.short(total)}"
+
+
+@click.command()
+@job_argument
+@json_option
+def show(job: str, as_json: bool) -> None:
+    """Show all that is known of a run."""
+    with up_to_date() as store:
+        found = store.find(job)
+        trend, alerts = store.trend(found.id), store.alerts(found.id)
+    if as_json:
+        emit("job", found, trend=trend, alerts=alerts)
+    else:
+        _show(found, trend, alerts)
+
+
+def _show(job: Job, trend: Trend | None, alerts: list[Alert]) -> None:
+    now = datetime.now(UTC)
+    line(one_line(f"{job.name} · run {job.number} · {state(job)}"), bold=True, fg=COLOURS.get(job.status))
+    if job.error_message:
+        line(one_line(job.error_message), fg="red")
+    best = f"step {words.count(job.best_step)}, score {words.loss(job.best_checkpoint_score)}"
+    rows = {
+        "id": job.id,
+        "model": job.base_model or words.UNKNOWN,
+        "method": job.method or words.UNKNOWN,
+        "data": job.dataset_path or words.UNKNOWN,
+        "samples": f"{words.count(job.train_samples)} train, {words.count(job.val_samples)} eval",
+        "where": " ".join(filter(None, (job.provider, job.gpu_type))) or words.UNKNOWN,
+        "phase": job.phase or words.UNKNOWN,
+        "step": of(job.current_step, job.total_steps),
+        "epoch": of(job.current_epoch, job.total_epochs),
+        "time": words.duration(job.elapsed_seconds),
+        "remaining": words.duration(job.remaining_seconds),
+        "loss": f"{words.loss(job.loss)} train, {words.loss(job.eval_loss)} eval",
+        "best": best if job.best_step is not None else words.UNKNOWN,
+        "lowest eval": words.loss(job.best_eval_loss),
+        "trend": f"{trend.verdict}: {trend.evidence}" if trend else words.UNKNOWN,
+        "speed": f"{words.short(job.tokens_per_second)} tokens/s",
+        "cost": words.dollars(job.cost_total),
+        "attempt": str(job.attempt),
+        "created": words.day(job.created_at, now),
+        "last sign": words.age(job.last_heartbeat_at, now),
+        "folder": job.job_dir or words.UNKNOWN,
+        "tags": " ".join(f"#{tag}" for tag in job.tags) or words.UNKNOWN,
+    }
+    fields(rows.items())
+    for alert in alerts[-5:]:
+        colour = {"error": "red", "warning": "yellow"}.get(alert.severity)
+        line(one_line(f"{words.day(alert.ts, now)}  {alert.message}"), fg=colour)

@@ -1,0 +1,68 @@
+"""From what the user typed to a job's spec: a job file or a template, and `--set key=value` on top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from engine.errors import BadInput, BadSpec
+from engine.job.spec import JobSpec, templates
+
+PATHS: Final = (("dataset", "path"), ("dataset", "eval_path"))
+"""Settings that name files: given on the command line, they start from the folder it was given in."""
+
+
+def spec_of(given: str, changes: Iterable[str]) -> JobSpec:
+    """The spec that a job file or a template makes with changes on top.
+
+    Args:
+        given: A file, or the name of a template.
+        changes: `key=value` with dots between the sections of a key; values are YAML.
+
+    Raises:
+        BadSpec: Every mistake at once.
+    """
+    asked = nested(changes)
+    if given in templates() and not Path(given).exists():
+        return JobSpec.parse({"template": given, "name": given, **asked}, given, base=Path.cwd())
+    if not Path(given).exists() and not Path(given).suffix:
+        known = ", ".join(templates())
+        raise BadSpec(given, ["is neither a file nor a template"], f"The templates are {known}.")
+    return JobSpec.load(Path(given), asked)
+
+
+def nested(changes: Iterable[str]) -> dict[str, Any]:
+    """`["training.epochs=2"]` as `{"training": {"epochs": 2}}`.
+
+    Raises:
+        BadInput: One of them is no `key=value`, or stands in another's way.
+    """
+    result: dict[str, Any] = {}
+    for change in changes:
+        key, sign, text = change.partition("=")
+        parts = tuple(key.strip().split("."))
+        if not sign or not all(parts):
+            raise BadInput(f"--set {change}: is not key=value", "Such as --set training.epochs=2.")
+        value = _value(change, text)
+        if parts in PATHS and isinstance(value, str):
+            value = str(Path(value).expanduser().absolute())
+        section = result
+        for part in parts[:-1]:
+            below = section.setdefault(part, {})
+            if not isinstance(below, dict):
+                raise BadInput(f"--set {change}: {part} was set to a value before", "Set one or the other.")
+            section = below
+        section[parts[-1]] = value
+    return result
+
+
+def _value(change: str, text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise BadInput(
+            f"--set {change}: the value is not YAML", "Put text with odd characters in quotes."
+        ) from None

@@ -1,0 +1,48 @@
+"""Where a command finds its jobs: the store, brought up to date with what local jobs have written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from engine.home import Home
+from engine.records import Job
+from engine.store.base import Store
+
+
+@contextmanager
+def opened() -> Iterator[Store]:
+    """The store; closed at the end.
+
+    Raises:
+        BadInput: The home can't be made or written to.
+        StoreError: The store can't be read.
+    """
+    from engine.store.sqlite import SQLiteStore
+
+    home = Home.default()
+    home.create()
+    store = SQLiteStore(home.database)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def up_to_date() -> Iterator[Store]:
+    """The store, after all that the live local jobs have written by now was taken in."""
+    from engine.stream import catch_up
+
+    with opened() as store:
+        catch_up(store, Home.default())
+        yield store
+
+
+def find_all(store: Store, names: Sequence[str]) -> list[Job]:
+    """The jobs that a user means, each once, in their order.
+
+    Raises:
+        NoSuchJob: One of the names has none or several, before anything is done to any of them.
+    """
+    return list({job.id: job for job in map(store.find, names)}.values())
