@@ -1,0 +1,108 @@
+"""A log's rows as a pane shows them: the lines of a growing file, or those that a filter lets through.
+
+Threads do the reading; whoever shows the rows is told when there are more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from tui.widgets.log_file import Filter, LogFile
+
+PERIOD: Final = 0.08
+"""Between two looks at the file, seconds."""
+
+TURN: Final = 0.05
+"""How long a thread works on before what it found is shown, seconds."""
+
+
+class LogLines:
+    """The rows of one log. A row number counts what the filter lets through, a line number the file's lines.
+
+    Args:
+        path: The file; it need not exist yet.
+        told: Called on the event loop when there are more rows or others.
+    """
+
+    def __init__(self, path: str, told: Callable[[], None]) -> None:
+        self.log = LogFile(path)
+        self.filter: Filter | None = None
+        self._told = told
+
+    @property
+    def lines(self) -> int:
+        """How many lines the file has."""
+        return len(self.log)
+
+    @property
+    def rows(self) -> int:
+        """How many of them are shown."""
+        return len(self.filter.lines) if self.filter else len(self.log)
+
+    @property
+    def searching(self) -> bool:
+        """Are there whole lines that the filter has not looked at yet?"""
+        return self.filter is not None and self.filter.behind
+
+    def number(self, row: int) -> int:
+        """The line number of a row; of none, 0."""
+        if self.filter is None:
+            return row
+        return int(self.filter.lines[row]) if 0 <= row < len(self.filter.lines) else 0
+
+    def row(self, number: int) -> int:
+        """The row of a line, or of the next that is shown."""
+        return bisect_left(self.filter.lines, number) if self.filter else number
+
+    def line(self, row: int) -> bytes:
+        """What is to be shown of a row."""
+        return self.log.line(self.number(row)) if 0 <= row < self.rows else b""
+
+    def let_through(self, pattern: str, *, inverted: bool = False) -> None:
+        """Show only the lines that match, or only those that do not; an empty pattern shows all.
+
+        Raises:
+            re.error: The pattern is no regular expression.
+        """
+        self.filter = Filter(self.log, pattern, inverted=inverted) if pattern else None
+        self._told()
+
+    async def keep_up(self) -> None:
+        """Follow the file and the filter until cancelled."""
+        generation = self.log.generation
+        while True:
+            if self.log.stale():
+                await self._work(self.log.grow())
+            if self.log.generation != generation:
+                generation = self.log.generation
+                if self.filter:
+                    self.let_through(self.filter.pattern, inverted=self.filter.inverted)
+            if self.filter is not None and self.filter.behind:
+                await self._work(self.filter.extend())
+            await asyncio.sleep(PERIOD)
+
+    async def _work(self, slices: Iterator[int]) -> None:
+        while await asyncio.to_thread(_a_turn, slices):
+            self._told()
+        self._told()
+
+    async def find(self, pattern: re.Pattern[bytes], first: int) -> int | None:
+        """The first row from `first` on that the pattern is found in; None when there is none."""
+        return await asyncio.to_thread(self._find, pattern, first)
+
+    def _find(self, pattern: re.Pattern[bytes], first: int) -> int | None:
+        for row in range(first, self.rows):
+            if pattern.search(self.line(row)):
+                return row
+        return None
+
+
+def _a_turn(slices: Iterator[int]) -> bool:
+    """Take slices for a while; False when there are no more."""
+    until = time.monotonic() + TURN
+    return any(time.monotonic() > until for _ in slices)
