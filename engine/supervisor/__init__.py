@@ -1,1 +1,1 @@
-"""Keeps the trainer alive and owns the clock and the money on the pod. Ships; stdlib only."""
+"""The supervisor keeps a job's trainer alive, on its own, whoever is watching. Ships; stdlib only."""

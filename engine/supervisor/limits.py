@@ -1,0 +1,85 @@
+"""The job's limits, read from job.json as it stands: hours, dollars, silence, restarts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from engine.job.folder import read_json
+
+_WARN_AT: Final = 0.9
+"""The share of a limit at which its warning is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What must not be exceeded; None is no limit.
+
+    Args:
+        max_hours: Hours that the job may run, over all attempts; waiting in the queue is not running.
+        max_cost_usd: Dollars that it may cost.
+        cost_per_hour: What an hour costs, in dollars.
+        stall_minutes: Minutes without an event from the trainer until it is restarted.
+        max_restarts: Restarts after failures.
+    """
+
+    max_hours: float | None = None
+    max_cost_usd: float | None = None
+    cost_per_hour: float | None = None
+    stall_minutes: float | None = 30
+    max_restarts: int = 3
+
+    @classmethod
+    def read(cls, path: Path) -> Limits:
+        """The limits in a job.json; the trainer is the one that complains of a broken file."""
+        spec = read_json(path)
+        limits, pod = _section(spec, "limits"), _section(spec, "pod")
+        restarts = _positive(limits.get("max_restarts"))
+        return cls(
+            max_hours=_positive(limits.get("max_hours")),
+            max_cost_usd=_positive(limits.get("max_cost_usd")),
+            cost_per_hour=_positive(pod.get("cost_per_hour")),
+            stall_minutes=_positive(limits.get("stall_minutes", 30)),
+            max_restarts=0 if limits.get("max_restarts") == 0 else int(restarts) if restarts else 3,
+        )
+
+    def reached(self, seconds: float) -> str | None:
+        """The limit that a job which has run so long has reached, as a sentence."""
+        for _, limit, used, sentence in self._used(seconds):
+            if used >= limit:
+                return sentence
+        return None
+
+    def near(self, seconds: float) -> tuple[str, str] | None:
+        """The name of the alert and its message, once a limit is nearly reached."""
+        for alert, limit, used, sentence in self._used(seconds):
+            if used >= _WARN_AT * limit:
+                return alert, f"{sentence}: the job is about to be stopped, what is saved stays"
+        return None
+
+    def _used(self, seconds: float) -> list[tuple[str, float, float, str]]:
+        """Alert, limit, what of it is used, and the sentence, for each limit that is set."""
+        hours = seconds / 3600
+        found = []
+        if self.max_hours is not None:
+            sentence = f"limits.max_hours of {self.max_hours:g} h"
+            found.append(("timeout_warning", self.max_hours, hours, sentence))
+        if self.max_cost_usd is not None and self.cost_per_hour is not None:
+            sentence = f"limits.max_cost_usd of ${self.max_cost_usd:g} at ${self.cost_per_hour:g}/h"
+            found.append(("cost_cap", self.max_cost_usd, hours * self.cost_per_hour, sentence))
+        return found
+
+
+def _section(spec: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = spec.get(name)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _positive(value: Any) -> float | None:
+    """The value if it is a finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if math.isfinite(value) and value > 0 else None

@@ -1,0 +1,25 @@
+"""A supervisor in a hurry, as a program: `python brisk.py FOLDER JSON`, JSON of timing, trainer and slot."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from engine.supervisor.outcome import Timing
+from engine.supervisor.supervisor import supervise
+
+BRISK = {"tick": 0.02, "heartbeat": 0.1, "heartbeat_later": 0.1, "backoff": [0.01], "linger": 5}
+
+if __name__ == "__main__":
+    options = json.loads(sys.argv[2])
+    timing = {**BRISK, **options.get("timing", {})}
+    slot = options.get("slot")
+    sys.exit(
+        supervise(
+            Path(sys.argv[1]),
+            trainer=options["trainer"],
+            slot=Path(slot) if slot else None,
+            timing=Timing(**{**timing, "backoff": tuple(timing["backoff"])}),
+        )
+    )
