@@ -324,8 +324,9 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     result = dict(below)
     for key, value in above.items():
         under = result.get(key)
-        both = isinstance(under, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(under, value) if both else value
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            value = merged(under, value)
+        result[key] = value
     return result
 
 
