@@ -1,0 +1,350 @@
+"""A chart that is looked at with the keyboard: zoom, pan, crosshair, smoothing, logarithmic axes, outliers.
+
+It is drawn in a thread, never twice at once; what is on the screen is the last picture, with the
+crosshair and the marks laid over it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Final, get_args
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.color import Color, ColorParseError
+from textual.message import Message
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from engine.analysis.snapshot import ChartView
+from engine.records import Axis, CurvePoint
+from tui.commands import Commanding
+from tui.pulse import Pulse
+from tui.widgets import chart_commands as ask
+from tui.widgets.cells import Cells
+from tui.widgets.plot import Line, Mark, Picture, Plot, Rgb, draw
+
+SMOOTHINGS: Final = (0.0, 0.01, 0.03, 0.08)
+"""What `S` goes through: half the window's width as a share of the curve."""
+
+
+class Chart(Commanding, Widget, can_focus=True):
+    """Curves over a common x axis."""
+
+    TITLE_IN_HELP = "Chart"
+    COMMANDS = (
+        ask.Smooth,
+        ask.CycleAxis,
+        ask.LogY,
+        ask.CrossRight,
+        ask.CrossLeft,
+        ask.CrossFarRight,
+        ask.CrossFarLeft,
+        ask.ZoomIn,
+        ask.ZoomOut,
+        ask.PanLeft,
+        ask.PanRight,
+        ask.ResetView,
+        ask.ClipOutliers,
+        ask.LogX,
+    )
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--axis", "chart--cross", "chart--grid", "chart--bad"}
+
+    smoothing: reactive[int] = reactive(2)
+    log_x: reactive[bool] = reactive(False)
+    log_y: reactive[bool] = reactive(False)
+    clipped: reactive[bool] = reactive(False)
+    cross: reactive[float | None] = reactive(None)
+    """The crosshair's x; None when there is none."""
+
+    class Viewed(Message):
+        """The user wants to see something else: curves for it are needed."""
+
+        def __init__(self, chart: Chart, view: ChartView) -> None:
+            self.chart = chart
+            self.view = view
+            super().__init__()
+
+        @property
+        def control(self) -> Chart:
+            """The chart."""
+            return self.chart
+
+    class Drawn(Message):
+        """There is a new picture, or the crosshair moved."""
+
+    def __init__(self, view: ChartView | None = None, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.view = view or ChartView()
+        self.lines: tuple[Line, ...] = ()
+        self.marks: tuple[Mark, ...] = ()
+        self.picture: Picture | None = None
+        self._extent: tuple[float, float] | None = None
+        self._pulse = Pulse(self._draw, 0.05)
+
+    def on_mount(self) -> None:
+        """Be ready to draw."""
+        self.run_worker(self._pulse.run(), group="draw")
+
+    # What it is told
+
+    def show(self, lines: Sequence[Line], marks: Sequence[Mark] = ()) -> None:
+        """Show these curves; ones that answer an older question are left aside until the newer ones come."""
+        if any(line.curve.axis != self.view.axis for line in lines):
+            return
+        self.lines, self.marks = tuple(lines), tuple(marks)
+        ends = [(line.curve.points[0].x, line.curve.points[-1].x) for line in lines if line.curve.points]
+        if ends and self.view.low is None and self.view.high is None:
+            self._extent = (min(low for low, _ in ends), max(high for _, high in ends))
+        self._pulse.mark(hurry=True)
+
+    def look_at(self, **changes: object) -> None:
+        """Change the view and ask for its curves; what is there already is drawn at once."""
+        view = replace(self.view, **changes)  # type: ignore[arg-type]
+        if view != self.view:
+            self.view = view
+            self.post_message(self.Viewed(self, view))
+            self._pulse.mark(hurry=True)
+
+    def reset(self) -> None:
+        """Show everything, without crosshair."""
+        self.cross = None
+        self.look_at(low=None, high=None)
+
+    # Drawing
+
+    async def _draw(self) -> None:
+        variables = self.app.theme_variables
+        ground = _rgb("$background", variables)
+        colours = tuple(
+            (_rgb(line.style, variables), _faint(line.style, variables, ground)) for line in self.lines
+        )
+        plot = Plot(
+            self.lines,
+            colours,
+            self.size.width,
+            self.size.height,
+            self.view.low,
+            self.view.high,
+            SMOOTHINGS[self.smoothing],
+            self.log_x,
+            self.log_y,
+            self.clipped,
+        )
+        self.picture = await asyncio.to_thread(draw, plot)
+        self.refresh()
+        self.post_message(self.Drawn())
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the last picture, the crosshair and the marks over it."""
+        picture, width = self.picture, self.size.width
+        if picture is None or not picture.canvas or y > picture.rows:
+            return Strip.blank(width, self.rich_style)
+        axis = self.get_component_rich_style("chart--axis")
+        if y == picture.rows:
+            return self._x_axis(picture, axis)
+        gutter = Segment(f"{picture.y_labels.get(y, ''):>{picture.gutter - 1}} ", axis)
+        cells = Cells(picture.canvas[y])
+        if y in picture.y_labels:
+            cells.fill("┈", self.get_component_rich_style("chart--grid"))
+        if y == picture.rows - 1:
+            for column in picture.bad:
+                cells.put(column, "×", self.get_component_rich_style("chart--bad"))
+        cross = picture.column(self.cross) if self.cross is not None else None
+        if cross is not None:
+            cells.put(cross, "│", self.get_component_rich_style("chart--cross"), under=True)
+        self._put_marks(picture, cells, y)
+        return Strip([gutter, *cells.segments()]).apply_style(self.rich_style).adjust_cell_length(width)
+
+    def _x_axis(self, picture: Picture, axis: Style) -> Strip:
+        line = [" "] * (picture.plot.width + 1)
+        for start, label in picture.x_labels:
+            line[picture.gutter + start : picture.gutter + start + len(label)] = label
+        return Strip([Segment("".join(line), axis)]).adjust_cell_length(self.size.width, self.rich_style)
+
+    def _put_marks(self, picture: Picture, cells: Cells, y: int) -> None:
+        variables = self.app.theme_variables
+        for mark in self.marks:
+            column = picture.column(mark.x)
+            row = picture.rows - 1 if mark.y is None else picture.row(mark.y)
+            if column is None or row is None:
+                continue
+            style = Style(color="#{:02x}{:02x}{:02x}".format(*_rgb(mark.style, variables)), bold=True)
+            if row == y:
+                cells.put(column, mark.sign, style)
+            if mark.label and y == max(0, row - 1) and row > 0:
+                start = max(0, min(column - len(mark.label) // 2, picture.columns - len(mark.label)))
+                for offset, letter in enumerate(mark.label):
+                    cells.put(start + offset, letter, style, under=True)
+
+    # What the crosshair says
+
+    def point(self, line: Line) -> CurvePoint | None:
+        """The point of a line that the crosshair is on; None when none is near."""
+        points, picture = line.curve.points, self.picture
+        if self.cross is None or picture is None or not points:
+            return None
+        at = bisect_left(points, self.cross, key=lambda point: point.x)
+        near = min(points[max(0, at - 1) : at + 1], key=lambda point: abs(point.x - self.cross))  # type: ignore[operator]
+        column, here = picture.column(near.x), picture.column(self.cross)
+        return near if column is not None and here is not None and abs(column - here) <= 1 else None
+
+    def _move_cross(self, by: int) -> None:
+        picture = self.picture
+        if picture is None or not picture.canvas:
+            return
+        column = picture.column(self.cross) if self.cross is not None else None
+        if column is None:
+            column = picture.columns - 1 if by < 0 else 0
+            by = 0 if by < 0 else by - 1
+        self.cross = picture.at(max(0, min(picture.columns - 1, column + by)))
+
+    def watch_cross(self) -> None:
+        """Tell the pane."""
+        self.post_message(self.Drawn())
+
+    # Keys
+
+    def on_smooth(self) -> None:
+        """The next strength."""
+        self.smoothing = (self.smoothing + 1) % len(SMOOTHINGS)
+
+    def on_cycle_axis(self) -> None:
+        """The next axis; the window and the crosshair belong to the old one."""
+        axes: tuple[Axis, ...] = get_args(Axis)
+        self.cross, self._extent = None, None
+        self.look_at(axis=axes[(axes.index(self.view.axis) + 1) % len(axes)], low=None, high=None)
+
+    def on_log_y(self) -> None:
+        """The other y scale."""
+        self.log_y = not self.log_y
+
+    def on_log_x(self) -> None:
+        """The other x scale."""
+        self.log_x = not self.log_x
+
+    def on_clip_outliers(self) -> None:
+        """Leave out or show."""
+        self.clipped = not self.clipped
+
+    def on_zoom_in(self) -> None:
+        """Half as much."""
+        self._zoom(0.5)
+
+    def on_zoom_out(self) -> None:
+        """Twice as much."""
+        self._zoom(2.0)
+
+    def on_pan_left(self) -> None:
+        """A fifth."""
+        self._pan(-0.2)
+
+    def on_pan_right(self) -> None:
+        """A fifth."""
+        self._pan(0.2)
+
+    def on_reset_view(self) -> None:
+        """Everything."""
+        self.reset()
+
+    def on_cross_left(self) -> None:
+        """A column."""
+        self._move_cross(-1)
+
+    def on_cross_right(self) -> None:
+        """A column."""
+        self._move_cross(1)
+
+    def on_cross_far_left(self) -> None:
+        """Ten columns."""
+        self._move_cross(-10)
+
+    def on_cross_far_right(self) -> None:
+        """Ten columns."""
+        self._move_cross(10)
+
+    def _window(self) -> tuple[float, float, float, float] | None:
+        """The window's edges and those of all there is."""
+        if self._extent is None:
+            return None
+        first, last = self._extent
+        low = first if self.view.low is None else self.view.low
+        high = last if self.view.high is None else self.view.high
+        return low, high, first, max(last, high)
+
+    def _zoom(self, factor: float) -> None:
+        if (window := self._window()) is None:
+            return
+        low, high, _, _ = window
+        pivot = high if self.cross is None else self.cross
+        self._look_between(pivot - (pivot - low) * factor, pivot + (high - pivot) * factor)
+
+    def _pan(self, share: float) -> None:
+        if (window := self._window()) is None:
+            return
+        low, high, first, last = window
+        by = (high - low) * share
+        by = max(first - low, min(last - high, by))
+        self._look_between(low + by, high + by)
+
+    def _look_between(self, low: float, high: float) -> None:
+        """Set the window; an edge that reaches the end of what there is stays with it while it grows."""
+        assert self._extent is not None
+        first, last = self._extent
+        least = (last - first) / 10_000
+        if high - low < least:
+            return
+        spare = (last - first) * 1e-9
+        self.look_at(
+            low=None if low <= first + spare else low,
+            high=None if high >= last - spare else high,
+        )
+
+    # Mouse, size, theme
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the crosshair there."""
+        if self.picture and self.picture.canvas:
+            self.cross = self.picture.at(max(0, min(self.picture.columns - 1, event.x - self.picture.gutter)))
+
+    def on_mouse_scroll_up(self) -> None:
+        """Look closer."""
+        self._zoom(0.8)
+
+    def on_mouse_scroll_down(self) -> None:
+        """Look at more."""
+        self._zoom(1.25)
+
+    def on_resize(self) -> None:
+        """Ask for as many points as there are columns of dots, and draw anew."""
+        self.look_at(columns=max(80, 2 * self.size.width))
+        self._pulse.mark(hurry=True)
+
+    def notify_style_update(self) -> None:
+        """The theme changed."""
+        super().notify_style_update()
+        self._pulse.mark()
+
+    def watch_smoothing(self) -> None:
+        """Draw anew."""
+        self._pulse.mark(hurry=True)
+
+    watch_log_x = watch_log_y = watch_clipped = watch_smoothing
+
+
+def _rgb(style: str, variables: dict[str, str]) -> Rgb:
+    """A style's colour; of one that is no plain colour, a grey."""
+    try:
+        return Color.parse(variables.get(style[1:], "") if style.startswith("$") else style).rgb
+    except ColorParseError:
+        return (128, 128, 128)
+
+
+def _faint(style: str, variables: dict[str, str], ground: Rgb) -> Rgb:
+    """A colour two thirds of the way to the ground."""
+    return Color(*_rgb(style, variables)).blend(Color(*ground), 0.62).rgb

@@ -1,0 +1,174 @@
+"""The checkpoints of a run with their scores: which is best, by what, and where its files are."""
+
+from __future__ import annotations
+
+import math
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.reactive import reactive
+
+from engine.analysis.snapshot import JobDetail
+from engine.records import Checkpoint
+from scorer import Validity
+from tui.commands import Command, Commanding
+from tui.widgets.bars import level
+from tui.widgets.clean import clean
+from tui.widgets.line_list import LineList
+from tui.widgets.title_line import TitleLine
+from tui.words import UNKNOWN, count, loss, percent, size
+
+QUIET = "$text-muted"
+
+
+class CopyPath(Command):
+    """Copy where this checkpoint's files are."""
+
+    KEYS = "y"
+    LABEL = "copy path"
+    FOOTER = True
+
+
+class SortCheckpoints(Command):
+    """Order by step, or best first."""
+
+    KEYS = "o"
+    LABEL = "order"
+    FOOTER = True
+
+
+class CheckpointList(LineList):
+    """One checkpoint a line; the bars are the three parts that the score is the sum of."""
+
+    rows: reactive[tuple[Checkpoint, ...]] = reactive(())
+
+    def watch_rows(self) -> None:
+        """Other checkpoints, or other standings."""
+        self.show([row.step for row in self.rows])
+
+    @property
+    def here(self) -> Checkpoint | None:
+        """The checkpoint under the cursor."""
+        return self.rows[self.row] if self.rows else None
+
+    def draw(self, row: int, width: int) -> Content:
+        """Sign, step, score with its parts, eval loss, gap, standing."""
+        checkpoint = self.rows[row]
+        gone = QUIET if checkpoint.path is None else ""
+        sign, sign_style = _sign(checkpoint)
+        cells: list[tuple[str, str]] = [
+            (f"{sign} ", sign_style),
+            (f"{count(checkpoint.step):>7} ", gone or ("bold" if checkpoint.is_best else "")),
+            (f"{_parts(checkpoint)} ", "$accent"),
+            (f"{_total(checkpoint):>6}  ", gone or ("bold" if checkpoint.is_best else "")),
+            (f"{loss(checkpoint.eval_loss):>6}", gone),
+        ]
+        if width >= 44:
+            cells.append((f"{_gap(checkpoint):>6}", gone))
+        if width >= 66:
+            cells.append((f"{size(checkpoint.size_bytes):>10}", gone))
+        cells.append((f"  {_standing(checkpoint)}", QUIET))
+        return Content.assemble(*cells).truncate(width, ellipsis=True)
+
+
+class CheckpointPane(Commanding, Vertical):
+    """All checkpoints, with what the score says of them. A lower score is better."""
+
+    TITLE_IN_HELP = "Checkpoints"
+    COMMANDS = (CopyPath, SortCheckpoints)
+
+    detail: reactive[JobDetail | None] = reactive(None)
+    best_first: reactive[bool] = reactive(True)
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._title = TitleLine("checkpoints")
+        self._list = CheckpointList()
+
+    def compose(self) -> ComposeResult:
+        """Title and list."""
+        yield self._title
+        yield self._list
+
+    def watch_detail(self) -> None:
+        """New checkpoints, new standings."""
+        rows = self.detail.checkpoints if self.detail else ()
+        if self.best_first:
+            rows = tuple(sorted(rows, key=_merit))
+        self._list.rows = rows
+        heading = "score   eval   gap" if rows else "none yet"
+        self._title.facts = Content.styled(heading, QUIET)
+
+    def watch_best_first(self) -> None:
+        """The other order."""
+        self.watch_detail()
+
+    def on_sort_checkpoints(self) -> None:
+        """By step or by merit."""
+        self.best_first = not self.best_first
+
+    def on_copy_path(self) -> None:
+        """To the clipboard."""
+        here, folder = self._list.here, self.detail.job.job_dir if self.detail else None
+        if here is None:
+            return
+        if here.path is None:
+            self.notify("Its files were removed by rotation.", severity="warning", timeout=3)
+            return
+        path = clean(f"{folder}/{here.path}" if folder else here.path)
+        self.app.copy_to_clipboard(path)
+        self.notify("Path copied.", timeout=2)
+
+
+def _merit(checkpoint: Checkpoint) -> tuple[bool, int, float, float, int]:
+    """The best first, then the scorer's own order: validity, score, eval loss, step."""
+    score = checkpoint.score
+    total = score.total if score and not math.isnan(score.total) else math.inf
+    return (
+        not checkpoint.is_best,
+        score.validity if score else Validity.MISSING,
+        total,
+        checkpoint.eval_loss if checkpoint.eval_loss is not None else math.inf,
+        checkpoint.step,
+    )
+
+
+def _sign(checkpoint: Checkpoint) -> tuple[str, str]:
+    if checkpoint.is_best:
+        return "★", "$warning"
+    return ("≈", QUIET) if checkpoint.tied else (" ", "")
+
+
+def _parts(checkpoint: Checkpoint) -> str:
+    """Eval loss, gap and perplexity as bars of how much each adds to the score."""
+    score = checkpoint.score
+    if score is None or score.validity is not Validity.VALID:
+        return "   "
+    return "".join(level(part, 0.0, 1.0) for part in (score.eval_loss, score.gap * 3, score.perplexity * 6))
+
+
+def _total(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.score.total:.3f}" if checkpoint.score else UNKNOWN
+
+
+def _gap(checkpoint: Checkpoint) -> str:
+    """The train-eval gap as a share of the eval loss."""
+    train, held_out = checkpoint.train_loss, checkpoint.eval_loss
+    if train is None or held_out is None:
+        return UNKNOWN
+    return percent(abs(train - held_out) / max(held_out, 0.001) * 100)
+
+
+def _standing(checkpoint: Checkpoint) -> str:
+    words = [
+        word
+        for yes, word in (
+            (checkpoint.is_best, "best"),
+            (checkpoint.is_lowest_eval_loss, "lowest eval"),
+            (checkpoint.tied and not checkpoint.is_best, "tied"),
+            (checkpoint.path is None, "removed"),
+        )
+        if yes
+    ]
+    return ", ".join(words)

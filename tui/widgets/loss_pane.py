@@ -1,0 +1,178 @@
+"""The Job screen's chart with its legend, and what the crosshair reads."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from engine.analysis.snapshot import ChartView, JobDetail
+from engine.records import Checkpoint, Curve
+from tui.commands import Command, Commanding
+from tui.themes import run_style
+from tui.widgets.chart import SMOOTHINGS, Chart
+from tui.widgets.plot import Line, Mark
+from tui.widgets.title_line import TitleLine
+from tui.words import short
+
+LABELS: Final = {
+    "loss": "train",
+    "eval_loss": "eval",
+    "learning_rate": "lr",
+    "grad_norm": "grad",
+    "tokens_per_second": "tok/s",
+    "samples_per_second": "rows/s",
+}
+"""What a legend calls a metric."""
+
+READ: Final = ("learning_rate", "grad_norm")
+"""Metrics that the crosshair reads besides the drawn ones."""
+
+
+def label(metric: str) -> str:
+    """A metric's short name."""
+    return LABELS.get(metric, metric.removeprefix("eval_").replace("_", " "))
+
+
+class NextMetric(Command):
+    """Draw the next metric."""
+
+    KEYS = "m"
+    LABEL = "metric"
+    FOOTER = True
+
+
+class LossPane(Commanding, Vertical):
+    """Train and eval loss with the best checkpoint, or any other metric."""
+
+    TITLE_IN_HELP = "Curves"
+    COMMANDS = (NextMetric,)
+
+    detail: reactive[JobDetail | None] = reactive(None)
+    group: reactive[int] = reactive(0)
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._title = TitleLine("loss")
+        self.chart = Chart(ChartView(metrics=("loss", "eval_loss", *READ)))
+        self._reading = Static(id="reading")
+        self._job_id: str | None = None
+
+    def compose(self) -> ComposeResult:
+        """Title with legend, chart, the crosshair's reading."""
+        yield self._title
+        yield self.chart
+        yield self._reading
+
+    @property
+    def groups(self) -> list[tuple[str, ...]]:
+        """What can be drawn: the losses together, every other metric alone."""
+        known = self.detail.metrics if self.detail else ()
+        others = sorted(name for name in known if name not in ("loss", "eval_loss"))
+        return [("loss", "eval_loss"), *((name,) for name in others)]
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The metrics that are drawn."""
+        groups = self.groups
+        return groups[self.group % len(groups)]
+
+    def watch_detail(self) -> None:
+        """New points, or another run."""
+        if self.detail is None:
+            return
+        if self.detail.job.id != self._job_id:
+            self._job_id = self.detail.job.id
+            self.chart.reset()
+        self._show()
+
+    def on_next_metric(self) -> None:
+        """The next group, with the metrics that the crosshair reads."""
+        self.group = (self.group + 1) % len(self.groups)
+        self.chart.look_at(metrics=(*self.drawn, *(name for name in READ if name not in self.drawn)))
+        self._show()
+
+    def _show(self) -> None:
+        assert self.detail is not None
+        curves = self.detail.curves
+        lines = [self._line(curves[name]) for name in self.drawn if name in curves and curves[name].points]
+        self.chart.show(lines, self._marks())
+
+    def _line(self, curve: Curve) -> Line:
+        assert self.detail is not None
+        # The eval loss decides, so it has the run's colour; the training loss stands back.
+        style = "$secondary" if curve.metric == "loss" else run_style(self.detail.job.number)
+        return Line(label(curve.metric), curve, style)
+
+    def _marks(self) -> list[Mark]:
+        assert self.detail is not None
+        evals = self.detail.curves.get("eval_loss")
+        if evals is None or "eval_loss" not in self.drawn:
+            return []
+        best = next((row for row in self.detail.checkpoints if row.is_best), None)
+        place = _place(evals, best)
+        return (
+            [Mark(place, best.eval_loss, "★", "$warning", f"{best.step}")]
+            if best and place is not None
+            else []
+        )
+
+    @on(Chart.Drawn)
+    def _tell(self, event: Chart.Drawn) -> None:
+        """Legend, axis, what is hidden; and the crosshair's reading."""
+        event.stop()
+        chart = self.chart
+        legend = [
+            Content.assemble(("━ ", line.style), f"{line.label} ", (short(_last(line.curve)), "bold"))
+            for line in chart.lines
+        ]
+        self._title.title = Content("loss" if len(self.drawn) > 1 else label(self.drawn[0]))
+        facts = [f"x {chart.view.axis}"]
+        if SMOOTHINGS[chart.smoothing]:
+            facts.append(f"smooth {chart.smoothing}")
+        facts += [word for on, word in ((chart.log_x, "log x"), (chart.log_y, "log y")) if on]
+        if chart.picture and chart.picture.hidden:
+            facts.append(chart.picture.hidden)
+        if chart.view.low is not None or chart.view.high is not None:
+            facts.append("zoomed")
+        self._title.facts = Content("  ").join([*legend, Content.styled(" · ".join(facts), "$text-muted")])
+        self._read()
+
+    def _read(self) -> None:
+        chart, detail = self.chart, self.detail
+        if detail is None or chart.cross is None:
+            self._reading.update(Content(""))
+            return
+        words = [
+            Content.assemble(
+                "▏", (f"{chart.view.axis} ", "$text-muted"), (short(round(chart.cross, 3)), "bold")
+            )
+        ]
+        for name in chart.view.metrics:
+            if curve := detail.curves.get(name):
+                line = Line(label(name), curve, "")
+                point = chart.point(line)
+                words.append(
+                    Content.assemble((f"{line.label} ", "$text-muted"), short(point.mean if point else None))
+                )
+        self._reading.update(Content("  ").join(words))
+
+
+def _last(curve: Curve) -> float | None:
+    return curve.points[-1].mean if curve.points else None
+
+
+def _place(evals: Curve, checkpoint: Checkpoint | None) -> float | None:
+    """Where on the x axis a checkpoint is: where the eval curve has its eval loss."""
+    loss = checkpoint.eval_loss if checkpoint else None
+    if loss is None or checkpoint is None:
+        return None
+    if evals.axis == "step":
+        return float(checkpoint.step)
+    spare = 1e-9 + abs(loss) * 1e-6
+    return next((point.x for point in evals.points if point.low - spare <= loss <= point.high + spare), None)

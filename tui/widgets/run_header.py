@@ -1,0 +1,195 @@
+"""The first three lines about a run: who it is, how far it is, what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from textual.content import Content
+
+from engine.analysis.snapshot import JobDetail
+from engine.job.events import Status
+from engine.records import Job
+from tui.themes import run_style
+from tui.widgets.bars import progress
+from tui.widgets.clean import clean
+from tui.widgets.detail_view import AgingView
+from tui.words import UNKNOWN, age, count, dollars, duration, percent, short
+
+STATUS_STYLES: Final = {
+    Status.RUNNING: "$success",
+    Status.COMPLETED: "$success",
+    Status.FAILED: "$error",
+    Status.PAUSED: "$warning",
+}
+"""The styles of states; what is not here is quiet."""
+
+PHASES: Final = {
+    "provision": "renting a machine",
+    "upload": "uploading",
+    "install": "installing",
+    "load": "loading the model",
+    "train": "training",
+    "eval": "evaluating",
+    "save": "saving a checkpoint",
+    "predict": "generating answers",
+    "merge": "merging",
+    "push": "pushing",
+    "idle": "idle",
+}
+"""What a phase is called."""
+
+QUIET: Final = "$text-muted"
+
+
+class RunHeader(AgingView):
+    """Name, method, model, place, state; progress; phase, speed and money."""
+
+    def draw(self, detail: JobDetail, width: int) -> Content:
+        """Three lines; what does not fit is left out from the least important on."""
+        lines = (self._who(detail, width), _how_far(detail.job, width), _what_it_costs(detail, width))
+        return Content("\n").join(lines)
+
+    def _who(self, detail: JobDetail, width: int) -> Content:
+        job = detail.job
+        right = _state(detail, self.now)
+        name = Content.styled(f"■ {clean(job.name, 60)}", f"bold {run_style(job.number)}")
+        facts = [job.method, clean(job.model_name or job.base_model, 60), _machine(job), job.provider]
+        if job.replay:
+            facts.insert(0, "REPLAY of a recorded run")
+        quiet = [Content.styled(fact, QUIET) for fact in facts if fact]
+        return across(Content("  "), name, quiet, right, width, separator=" · ")
+
+
+def across(
+    gap: Content, first: Content, rest: Sequence[Content], right: Content, width: int, *, separator: str
+) -> Content:
+    """A line with something at both ends; of `rest`, as much as there is room for."""
+    between = Content.styled(separator, QUIET)
+    shown = list(rest)
+    while True:
+        left = Content.assemble(first, gap, between.join(shown)) if shown else first
+        space = width - left.cell_length - right.cell_length
+        if space >= 1 or not shown:
+            return Content.assemble(left, " " * max(1, space), right)
+        shown.pop()
+
+
+def _machine(job: Job) -> str:
+    if not job.gpu_type:
+        return ""
+    many = f"{job.gpu_count} × " if job.gpu_count and job.gpu_count > 1 else ""
+    return many + clean(job.gpu_type, 40)
+
+
+def _state(detail: JobDetail, now: datetime | None) -> Content:
+    """The run's state, and the sign of life: its age, or that the connection is lost."""
+    job = detail.job
+    parts = [Content.styled(job.status.value, f"bold {STATUS_STYLES.get(job.status, QUIET)}")]
+    if job.status.live and now is not None:
+        beat = age(job.last_heartbeat_at, now) if job.last_heartbeat_at else f"no sign of life yet {UNKNOWN}"
+        if detail.link == "reconnecting":
+            parts = [Content.styled("reconnecting", "bold $warning")]
+            beat = f"last heard {beat}; the run goes on without us"
+            parts.append(Content.styled(f"♡ {beat}", "$warning"))
+        else:
+            parts.append(
+                Content.styled(
+                    f"♥ {beat}" if job.last_heartbeat_at else beat.removesuffix(f" {UNKNOWN}"), QUIET
+                )
+            )
+    elif now is not None:
+        ended = job.completed_at or job.failed_at
+        if ended:
+            parts.append(Content.styled(age(ended, now), QUIET))
+    return Content("  ").join(parts)
+
+
+def _how_far(job: Job, width: int) -> Content:
+    share = job.progress / 100 if job.progress is not None else 0.0
+    facts = [
+        percent(job.progress),
+        f"step {_of(job.current_step, job.total_steps)}",
+        f"epoch {_of(job.current_epoch, job.total_epochs)}",
+    ]
+    if job.status.live:
+        facts.append(f"ETA {duration(job.remaining_seconds)}")
+    facts.append(
+        f"{duration(job.elapsed_seconds)} so far"
+        if job.status.live
+        else f"took {duration(job.elapsed_seconds)}"
+    )
+    while facts:
+        words = "   ".join(facts)
+        room = width - len(words) - 2
+        if room >= min(20, width // 4) or len(facts) == 1:
+            break
+        facts.pop()
+    done, left = progress(share, max(0, room))
+    style = (
+        "$error"
+        if job.status is Status.FAILED
+        else "$success"
+        if job.status is Status.COMPLETED
+        else "$accent"
+    )
+    return Content.assemble((done, style), (left, "$rule"), "  ", words)
+
+
+def _of(value: float | None, total: float | None) -> str:
+    def written(number: float | None) -> str:
+        return count(number) if number is None or float(number).is_integer() else f"{number:.2f}"
+
+    return f"{written(value)} / {written(total)}"
+
+
+def _what_it_costs(detail: JobDetail, width: int) -> Content:
+    job = detail.job
+    parts: list[Content] = []
+    if job.status is Status.FAILED and job.error_message:
+        return Content.styled(clean(job.error_message, 400), "$error").truncate(width, ellipsis=True)
+    if job.status.live:
+        parts.append(Content(PHASES.get(job.phase or "", clean(job.phase, 30)) or UNKNOWN))
+        parts.append(Content(f"{count(job.tokens_per_second)} tok/s"))
+    parts.append(_money(job))
+    if detail.cost_since_best:
+        words = f"{dollars(detail.cost_since_best)} since the best checkpoint"
+        share = detail.cost_since_best / job.cost_total if job.cost_total else 0
+        parts.append(Content.styled(words, "$warning" if share > 0.25 else ""))
+    if guard := guard_words(job):
+        parts.append(Content.styled(guard, QUIET))
+    if job.loss is not None:
+        parts.append(Content.assemble(("loss ", QUIET), short(round(job.loss, 4))))
+    if job.bad_lines:
+        parts.append(Content.styled(f"{count(job.bad_lines)} unreadable event lines", "$warning"))
+    line = Content.styled(" · ", QUIET).join(parts)
+    while line.cell_length > width and len(parts) > 1:
+        parts.pop()
+        line = Content.styled(" · ", QUIET).join(parts)
+    return line
+
+
+def _money(job: Job) -> Content:
+    cap = limits(job).get("max_cost_usd")
+    if job.cost_per_hour == 0 and not job.cost_total:
+        return Content("free: this machine is yours")
+    of = f" of {dollars(cap)} cap" if cap else ""
+    near = bool(cap and job.cost_total and job.cost_total > 0.8 * cap)
+    return Content.styled(f"{dollars(job.cost_total)}{of}", "$error" if near else "")
+
+
+def limits(job: Job) -> dict[str, Any]:
+    """The limits in the run's spec."""
+    found = job.config.get("limits")
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def guard_words(job: Job) -> str:
+    """What the supervisor enforces with nobody connected."""
+    hours = limits(job).get("max_hours")
+    return (
+        f"stops after {hours:g} h at the latest"
+        if isinstance(hours, (int, float)) and job.status.live
+        else ""
+    )
