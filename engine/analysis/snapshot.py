@@ -95,7 +95,8 @@ class Snapshot:
         saved: Saved comparisons.
         totals: The header's figures.
         show_hidden: Are archived and deleted jobs among `jobs`?
-        trouble: One line about something that needs the user (a corrupt store, a full disk); empty when all is well.
+        trouble: One line about something that needs the user (a corrupt store, a full disk); empty when
+            all is well.
     """
 
     taken_at: datetime
