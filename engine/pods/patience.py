@@ -98,13 +98,13 @@ class Patience:
         """Ask a pod to change its state, until it has; repeating that request is harmless.
 
         Raises:
-            Conflict: The provider refuses, and the pod is not in a wanted state.
+            Conflict, ProviderDown: The provider refuses or fails, and the pod is not in a wanted state.
             NoSuchPod: It is gone.
         """
-        refusal: Conflict | None = None
+        refusal: ProviderError | None = None
         try:
             await self.repeat(send)
-        except Conflict as error:
+        except (Conflict, ProviderDown) as error:
             refusal = error
         pod = await look()
         if pod is None or pod.gone:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from engine.errors import BadRequest
-from engine.pods.provider import Address, Cloud, CreateRequest, Offer, PodStatus, Rented, Stock
+from engine.pods.provider import Address, Cloud, CreateRequest, Offer, PodStatus, Rented, Stock, Volume
 
+_CLOUDS: tuple[Cloud, ...] = ("secure", "community")
 OFFERS = """
 query GpuTypes {
   gpuTypes {
@@ -76,8 +78,20 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 
 
-def offer(gpu: dict[str, Any], cloud: Cloud) -> Offer:
-    """A GPU type in one cloud."""
+def offers(gpus: Iterable[dict[str, Any]]) -> Iterator[Offer]:
+    """The catalog's GPU types, once for each cloud that has them."""
+    for gpu in gpus:
+        for cloud in _CLOUDS:
+            if gpu.get(f"{cloud}Cloud"):
+                yield _offer(gpu, cloud)
+
+
+def volume(item: dict[str, Any]) -> Volume:
+    """A network volume."""
+    return Volume(id=item["id"], name=item["name"], size_gb=item["size"], data_center=item["dataCenterId"])
+
+
+def _offer(gpu: dict[str, Any], cloud: Cloud) -> Offer:
     lowest = gpu.get(cloud) or {}
     return Offer(
         gpu_id=gpu["id"],
@@ -91,8 +105,10 @@ def offer(gpu: dict[str, Any], cloud: Cloud) -> Offer:
     )
 
 
-def rented(pod: dict[str, Any]) -> Rented:
-    """A pod as the SDK hands it over."""
+def rented(pod: dict[str, Any] | None) -> Rented | None:
+    """A pod as the SDK hands it over; None for one that is not there."""
+    if pod is None:
+        return None
     runtime, wanted = pod.get("runtime"), str(pod.get("desiredStatus"))
     running: PodStatus = "running" if runtime else "starting"
     ports = (runtime or {}).get("ports") or []

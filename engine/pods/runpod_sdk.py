@@ -21,7 +21,6 @@ from engine.errors import BadRequest, Missing, NoSuchPod, ProviderDown, Provider
 from engine.pods import runpod_graphql as wire
 from engine.pods.patience import Patience
 from engine.pods.provider import (
-    Cloud,
     Cluster,
     CreateRequest,
     Offer,
@@ -33,7 +32,6 @@ from engine.pods.provider import (
 from engine.pods.runpod_account import GET_A_KEY, Veil, api_url, checked_id
 from engine.pods.runpod_errors import STATUS_PAGE, query_refusal
 
-_CLOUDS: tuple[Cloud, ...] = ("secure", "community")
 _LOADING = threading.Lock()
 
 
@@ -61,13 +59,10 @@ class RunPodSDK:
         if product != "pod":
             raise _not_here("price clusters")
         query = wire.OFFERS % {"count": count}
-        answer = await self._read("reading the catalog", lambda sdk: _graphql(sdk, query))
-        return tuple(
-            wire.offer(gpu, cloud)
-            for gpu in answer["gpuTypes"]
-            for cloud in _CLOUDS
-            if gpu.get(f"{cloud}Cloud")
+        found: tuple[Offer, ...] = await self._read(
+            "reading the catalog", lambda sdk: tuple(wire.offers(_graphql(sdk, query)["gpuTypes"]))
         )
+        return found
 
     async def create(self, request: CreateRequest) -> Rented:
         """Rent a pod, or adopt the one of that name."""
@@ -82,15 +77,19 @@ class RunPodSDK:
         """The pod now; None if there is none."""
         identifier = checked_id(pod_id)
         try:
-            pod = await self._read(f"looking at pod {pod_id}", lambda sdk: sdk.get_pod(identifier))
+            found: Rented | None = await self._read(
+                f"looking at pod {pod_id}", lambda sdk: wire.rented(sdk.get_pod(identifier))
+            )
         except NoSuchPod:
             return None
-        return wire.rented(pod) if pod else None
+        return found
 
     async def list(self) -> tuple[Rented, ...]:
         """Every pod."""
-        pods = await self._read("listing the pods", lambda sdk: sdk.get_pods())
-        return tuple(wire.rented(pod) for pod in pods)
+        found: tuple[Rented, ...] = await self._read(
+            "listing the pods", lambda sdk: tuple(filter(None, map(wire.rented, sdk.get_pods())))
+        )
+        return found
 
     async def stop(self, pod_id: str) -> Rented:
         """Release the GPUs."""
@@ -134,11 +133,10 @@ class RunPodSDK:
 
     async def volumes(self) -> tuple[Volume, ...]:
         """Every network volume."""
-        user = await self._read("listing the volumes", lambda sdk: sdk.get_user())
-        return tuple(
-            Volume(id=item["id"], name=item["name"], size_gb=item["size"], data_center=item["dataCenterId"])
-            for item in user["networkVolumes"]
+        found: tuple[Volume, ...] = await self._read(
+            "listing the volumes", lambda sdk: tuple(map(wire.volume, sdk.get_user()["networkVolumes"]))
         )
+        return found
 
     async def create_volume(self, name: str, size_gb: int, data_center: str) -> Volume:
         """Not with the SDK."""
