@@ -93,6 +93,7 @@ def publish(
         shutil.rmtree(replaced)
     else:
         written.rename(target)
+    shutil.rmtree(staging(folder))
     _sync(folder.checkpoints)
     shutil.rmtree(_damaged(target), ignore_errors=True)
     return read(target)

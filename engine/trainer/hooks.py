@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.errors import TrainingError
 from engine.job.events import EventType, Phase
 from engine.trainer import checkpoints, log
 from engine.trainer.attempt import Attempt
@@ -40,6 +41,18 @@ class PodiumTrainer(_Base):
 
     def create_model_card(self, *arguments: Any, **options: Any) -> None:
         """No card in every checkpoint: TRL would write one that knows nothing of this job."""
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """A checkpoint that does not fit the model is an error; tied weights are saved once and fit."""
+        tied = getattr(self.model, "all_tied_weights_keys", None) or {}
+        strange = [*load_result.unexpected_keys, *(key for key in load_result.missing_keys if key not in tied)]
+        if strange:
+            raise TrainingError(
+                "model",
+                f"the checkpoint does not fit the model ({len(strange)} weights, such as {strange[0]})",
+                "Was model.name changed? Start a new job.",
+            )
+        self.model.tie_weights()
 
     def restore_progress(self) -> None:
         """Go on in the middle of a logging window: the next logged loss is the one it would have been."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import warnings
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
@@ -88,7 +89,8 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
 
 
 def _quiet(spec: JobSpec) -> None:
-    """No progress bars, no telemetry, and no network for a model that is made here."""
+    """No progress bars, no telemetry, no libraries' notes to each other, and no network without need."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
     os.environ.update(
         HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRL_EXPERIMENTAL_SILENCE="1"
     )

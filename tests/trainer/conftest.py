@@ -1,0 +1,47 @@
+"""One real run in a process of its own, looked at by many tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from engine.job.folder import JobFolder
+from tests.trainer import jobs
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A job that a process trained from beginning to end."""
+
+    folder: JobFolder
+    status: int
+    log: str
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A full fine-tune: 14 steps, evaluations at 4, 8, 12 and at the end."""
+    folder = jobs.make_job(tmp_path_factory.mktemp("trained") / "job")
+    process = jobs.start(folder)
+    log, _ = process.communicate(timeout=300)
+    return Trained(folder, process.returncode, log)
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """Every trainer that a test started has ended."""
+    yield
+    for process in jobs.started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    jobs.started.clear()
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> JobFolder:
+    """The tiny job, ready to train."""
+    return jobs.make_job(tmp_path / "job")

@@ -1,0 +1,152 @@
+"""A run that was interrupted goes on as if it never had been: same losses, same weights, to the bit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.job.folder import JobFolder
+from engine.trainer import checkpoints
+from engine.trainer.stop import StopRequest
+from tests.trainer import jobs
+
+pytestmark = pytest.mark.training
+
+FIGURES = ("loss", "grad_norm", "learning_rate", "tokens", "epoch")
+ACCUMULATED: dict[str, Any] = {"training": {"gradient_accumulation_steps": 2, "batch_size": 3}}
+KINDS = {"full": ACCUMULATED, "lora": jobs.LORA}
+
+
+@pytest.fixture(scope="module", params=["full", "lora"])
+def whole(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[JobFolder, dict[str, Any]]:
+    """An uninterrupted run, and what it changes in the tiny job."""
+    kind = {"full": ACCUMULATED, "lora": jobs.LORA}[request.param]
+    folder = jobs.make_job(tmp_path_factory.mktemp(request.param) / "whole", kind)
+    jobs.run_here(folder)
+    return folder, kind
+
+
+@pytest.fixture
+def sigterm() -> Iterator[StopRequest]:
+    """A stop request that the real signal sets."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield StopRequest.on_sigterm()
+    signal.signal(signal.SIGTERM, before)
+
+
+def signal_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send this process SIGTERM when training reaches a step, once."""
+    from engine.trainer.reporter import Reporter
+
+    original = Reporter.on_step_end
+    sent: list[int] = []
+
+    def on_step_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == step and not sent:
+            sent.append(step)
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(self, args, state, control, **kwargs)
+
+    monkeypatch.setattr(Reporter, "on_step_end", on_step_end)
+
+
+def assert_same(interrupted: JobFolder, whole: JobFolder) -> None:
+    """The later attempts' figures where a step came twice, and the final weights, to the bit."""
+    for type, names in (("train", FIGURES), ("eval", ("eval_loss", "train_loss", "score"))):
+        assert jobs.by_step(interrupted, type, *names) == jobs.by_step(whole, type, *names)
+    results = [jobs.events(folder, "result")[-1].data for folder in (interrupted, whole)]
+    assert results[0]["best_step"] == results[1]["best_step"]
+    assert checkpoints.steps(interrupted) == checkpoints.steps(whole)
+    for path in whole.final.iterdir():
+        if path.suffix == ".safetensors":
+            assert (interrupted.final / path.name).read_bytes() == path.read_bytes()
+    assert [event.seq for event in jobs.events(interrupted)] == [
+        number + 1 for number in range(len(jobs.events(interrupted)))
+    ]
+
+
+@pytest.mark.parametrize("step", [5, 8])
+def test_sigterm_saves_and_the_resumed_run_equals_the_whole_one(
+    step: int,
+    whole: tuple[JobFolder, dict[str, Any]],
+    tmp_path: Path,
+    sigterm: StopRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At step 5 in the middle of a logging window, at step 8 in the middle of an evaluation."""
+    reference, kind = whole
+    folder = jobs.make_job(tmp_path / "job", kind)
+    signal_at(step, monkeypatch)
+    jobs.run_here(folder, 1, sigterm)
+    assert max(checkpoints.steps(folder)) == step
+    assert not jobs.events(folder, "result")
+    jobs.run_here(folder, 2)
+    start = jobs.events(folder, "start")[-1]
+    assert (start.attempt, start.data["resumed_from"]) == (2, f"checkpoint-{step}")
+    if step == 5:
+        # Nothing was evaluated there, and so it has no score.
+        assert jobs.by_step(folder, "checkpoint", "removed", "score")[step] == (True, None)
+    assert_same(folder, reference)
+
+
+def test_a_killed_trainer_goes_on_from_the_last_checkpoint(job: JobFolder, tmp_path: Path) -> None:
+    """A real process, a real SIGKILL; what it wrote after the checkpoint comes again, the same."""
+    process = jobs.start(job)
+    deadline = time.monotonic() + 240
+    while not (job.events.exists() and jobs.events(job, "checkpoint", lambda event: event.step == 8)):
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    again = jobs.start(job, attempt=2)
+    log, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, log
+    assert jobs.events(job, "result")
+    reference = jobs.make_job(tmp_path / "whole")
+    jobs.run_here(reference)
+    assert_same(job, reference)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(
+    whole: tuple[JobFolder, dict[str, Any]], tmp_path: Path
+) -> None:
+    reference, _ = whole
+    folder = JobFolder(tmp_path / "job")
+    shutil.copytree(reference.path, folder.path)
+    shutil.rmtree(folder.final)
+    newest, before = checkpoints.steps(folder)[:2]
+    weights = next(folder.checkpoint(newest).glob("*.safetensors"))
+    data = bytearray(weights.read_bytes())
+    data[-8] ^= 1
+    weights.write_bytes(data)
+    jobs.run_here(folder, 2)
+    recovery = jobs.events(folder, "recovery")[0].data
+    assert (
+        recovery["failure"]
+        == f"checkpoint-{newest} is damaged ({weights.name} has other bytes than when it was saved)"
+    )
+    assert jobs.events(folder, "start")[-1].data["resumed_from"] == f"checkpoint-{before}"
+    assert jobs.by_step(folder, "train", *FIGURES) == jobs.by_step(reference, "train", *FIGURES)
+    assert not list(folder.checkpoints.glob("damaged-*"))
+
+
+def test_a_run_that_ended_before_its_result_only_finishes(
+    whole: tuple[JobFolder, dict[str, Any]], tmp_path: Path
+) -> None:
+    reference, _ = whole
+    folder = JobFolder(tmp_path / "job")
+    shutil.copytree(reference.path, folder.path)
+    shutil.rmtree(folder.final)
+    jobs.run_here(folder, 2)
+    assert not jobs.events(folder, "train", lambda event: event.attempt == 2)
+    assert len(jobs.events(folder, "result")) == 2
+    assert folder.final.is_dir()
