@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import IntEnum
 
 from scorer.number import number, whole
@@ -38,7 +38,8 @@ class Weights:
     bonus: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, given in asdict(self).items():
+        for name in ("eval_loss", "gap", "perplexity", "bonus"):
+            given = getattr(self, name)
             value = None if isinstance(given, str) else number(given)
             if value is None or not 0 <= value < math.inf:
                 raise ValueError(f"the weight {name} must be a number of at least 0, not {str(given)[:40]!r}")

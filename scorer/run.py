@@ -8,6 +8,7 @@ anywhere and continued from its stored state scores as one that never stopped.
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Any, Final, Self
 
 from scorer.metrics import CheckpointMetrics, Weights
@@ -35,14 +36,15 @@ class RunScorer:
     def __init__(self, weights: Weights | None = None, formula: str | None = None) -> None:
         self.weights = weights or Weights()
         self.formula = formula
-        self._train: list[_Point] = []
-        self._evals: list[_Point] = []
+        self._train: deque[_Point] = deque(maxlen=KEPT)
+        self._evals: deque[_Point] = deque(maxlen=KEPT)
 
     def add_train(self, step: int, loss: object) -> None:
         """Remember a logged training loss, nats a token; what is no number is ignored."""
         value = number(loss)
         if value is not None:
-            self._train = [*_before(self._train, step), (step, value)][-KEPT:]
+            _forget_from(step, self._train)
+            self._train.append((step, value))
 
     def add_eval(
         self,
@@ -53,21 +55,25 @@ class RunScorer:
         reward: object = None,
         kl: object = None,
     ) -> Score:
-        """Score the checkpoint at `step` from its own eval and the newest train loss at or before it.
+        """Score the checkpoint at `step` from its own eval and what was logged before it."""
+        metrics = self.observe(step, eval_loss, accuracy=accuracy, reward=reward, kl=kl)
+        return score(metrics, self.weights, self.formula)
 
-        It counts as improved when its eval loss is below that of the newest eval before it that had a
-        finite one, and when there is no such eval.
+    def observe(self, step: int, eval_loss: object, **given: Any) -> CheckpointMetrics:
+        """Remember an eval, and return the numbers that its checkpoint is scored by.
+
+        Its train loss is the newest at or before it. It counts as improved when its eval loss is below
+        that of the newest eval before it that had a finite one, and when there is no such eval.
         """
-        earlier = _before(self._evals, step)
-        previous = [loss for _, loss in earlier if math.isfinite(loss)]
+        _forget_from(step, self._evals)
+        previous = next((loss for _, loss in reversed(self._evals) if math.isfinite(loss)), math.inf)
         loss = number(eval_loss)
-        improved = loss is not None and math.isfinite(loss) and (not previous or loss < previous[-1])
+        improved = loss is not None and math.isfinite(loss) and loss < previous
         train_loss = next((value for at, value in reversed(self._train) if at <= step), None)
         if loss is not None:
-            self._evals = [*earlier, (step, loss)][-KEPT:]
-        given: dict[str, Any] = {"eval_loss": eval_loss, "accuracy": accuracy, "reward": reward, "kl": kl}
-        metrics = CheckpointMetrics(step, train_loss=train_loss, improved=improved, **given)
-        return score(metrics, self.weights, self.formula)
+            self._evals.append((step, loss))
+        wanted: Any = eval_loss
+        return CheckpointMetrics(step, wanted, train_loss, improved, **given)
 
     def to_json(self) -> dict[str, Any]:
         """The state as JSON values."""
@@ -90,7 +96,8 @@ class RunScorer:
         if formula is not None and not isinstance(formula, str):
             raise ValueError("a run scorer whose formula is no text")
         scorer = cls(weights(stored.get("weights", {})), formula)
-        scorer._train, scorer._evals = _points(stored.get("train")), _points(stored.get("evals"))
+        scorer._train.extend(_points(stored.get("train")))
+        scorer._evals.extend(_points(stored.get("evals")))
         return scorer
 
 
@@ -102,8 +109,7 @@ def _points(value: object) -> list[_Point]:
     return [(step, loss) for step, loss in found]
 
 
-def _before(known: list[_Point], step: int) -> list[_Point]:
-    """The points before a step; those from there on belong to an attempt that is over."""
-    if not known or known[-1][0] < step:
-        return known
-    return [point for point in known if point[0] < step]
+def _forget_from(step: int, known: deque[_Point]) -> None:
+    """Drop the points from a step on: they belong to an attempt that is over."""
+    while known and known[-1][0] >= step:
+        known.pop()

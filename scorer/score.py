@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from scorer.metrics import CheckpointMetrics, Validity, Weights
@@ -49,6 +49,7 @@ FORMULA_REWARD: Final = "reward-kl/1"
 
 _MAX_EXPONENT: Final = math.log(20.0)
 _MIN_LOSS: Final = 0.001
+_DEFAULT_WEIGHTS: Final = Weights()
 
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     FORMULA: ("eval_loss",),
@@ -104,8 +105,8 @@ class Score:
             "formula": self.formula,
             "validity": self.validity.name.lower(),
             "reason": self.reason,
-            "weights": asdict(self.weights),
-            "metrics": {name: jsonable(value) for name, value in asdict(self.metrics).items()},
+            "weights": {name: getattr(self.weights, name) for name in Weights.__slots__},
+            "metrics": {name: jsonable(getattr(self.metrics, name)) for name in CheckpointMetrics.__slots__},
         }
 
     @classmethod
@@ -134,7 +135,7 @@ def score(metrics: CheckpointMetrics, weights: Weights | None = None, formula: s
     name = formula or _formula_for(metrics)
     if name not in _NEEDED:
         raise ValueError(f"no formula is called {name}; known are {', '.join(_NEEDED)}")
-    weights = weights or Weights()
+    weights = weights or _DEFAULT_WEIGHTS
     clean = metrics.cleaned()
     validity, reason = _judged(metrics, clean, name)
     if validity is Validity.VALID:
