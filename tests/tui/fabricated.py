@@ -27,18 +27,14 @@ PRICE = 1.89
 
 def train_loss(step: int) -> float:
     """A loss curve as fine-tuning draws it: a fast fall, then a slow one, with noise."""
-    noise = random.Random(step).gauss(0, 0.045)
-    return 0.42 + 1.75 * math.exp(-step / 130) + 0.34 * math.exp(-step / 1500) + noise
+    noise = random.Random(step).gauss(0, 0.035)
+    return 0.33 + 1.45 * math.exp(-step / 150) + 0.62 * math.exp(-step / 1100) + noise
 
 
 def eval_loss(step: int) -> float:
-    """Falls with the training loss until about step 1 000, then rises: overfitting."""
-    return (
-        0.58
-        + 1.45 * math.exp(-step / 160)
-        + 0.16 * math.exp(-step / 600)
-        + 0.10 * max(0, (step - 950) / 1000) ** 1.3
-    )
+    """Falls with the training loss until about step 900, then rises: overfitting."""
+    overfitting = 0.55 * max(0, (step - 800) / 1000) ** 1.5
+    return 0.52 + 1.3 * math.exp(-step / 170) + 0.42 * math.exp(-step / 900) + overfitting
 
 
 @cache

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.events import DescendantFocus
 from textual.reactive import reactive
 from textual.widgets import Static
 
@@ -16,18 +18,53 @@ from tui import wishes
 from tui.commands import Command
 from tui.screens.base import PodiumScreen
 from tui.widgets.chart import Chart
-from tui.widgets.checkpoints import CheckpointPane
+from tui.widgets.checkpoints import CheckpointList, CheckpointPane
 from tui.widgets.log_pane import LogPane
+from tui.widgets.log_view import LogView
 from tui.widgets.loss_pane import LossPane
 from tui.widgets.machine import MachinePane
 from tui.widgets.notes import NotesPane
+from tui.widgets.pane_tabs import PaneTabs
 from tui.widgets.run_header import RunHeader
 
 
-class FocusChart(Command):
-    """Go to the curves."""
+class NextPane(Command):
+    """Go to the next pane."""
 
-    LABEL = "curves"
+    KEYS = "tab"
+    LABEL = "next pane"
+
+
+class PreviousPane(Command):
+    """Go to the pane before."""
+
+    KEYS = "shift+tab"
+    LABEL = "previous pane"
+
+
+class GoToCheckpoints(Command):
+    """Go to the checkpoints."""
+
+    KEYS = "c"
+    LABEL = "checkpoints"
+    FOOTER = True
+
+
+class GoToLog(Command):
+    """Go to the log."""
+
+    KEYS = "o"
+    LABEL = "log"
+
+
+TAKERS: Final = {
+    "loss": "Chart",
+    "checkpoints": "CheckpointList",
+    "machine": "#machine",
+    "verdict": "#verdict",
+    "log": "LogView",
+}
+"""The panes by their ids, each with the widget in it that takes the keys."""
 
 
 class JobScreen(PodiumScreen):
@@ -35,22 +72,35 @@ class JobScreen(PodiumScreen):
 
     NAME = "job"
     TITLE_IN_HELP = "This run"
-    COMMANDS = (wishes.StopJob, wishes.PauseJob, wishes.ResumeJob, wishes.SaveNow)
+    COMMANDS = (
+        GoToCheckpoints,
+        wishes.StopJob,
+        wishes.PauseJob,
+        wishes.ResumeJob,
+        wishes.SaveNow,
+        GoToLog,
+        NextPane,
+        PreviousPane,
+    )
+    AUTO_FOCUS = "Chart"
 
     detail: reactive[JobDetail | None] = reactive(None)
     now: reactive[datetime | None] = reactive(None)
+    front: reactive[str] = reactive("loss")
+    """The pane that has the keys; on a small terminal, the only one that is shown."""
 
     def compose_body(self) -> ComposeResult:
         """The header, the panes, and what stands there while there is no run."""
         yield Static(_nothing_yet(), id="nothing", classes="empty")
         with Vertical(id="run"):
             yield RunHeader().data_bind(JobScreen.detail, JobScreen.now)
+            yield PaneTabs({name: name for name in TAKERS}).data_bind(JobScreen.front)
             with Horizontal(id="upper"):
                 yield LossPane(id="loss").data_bind(JobScreen.detail)
                 with Vertical(id="beside"):
-                    yield MachinePane().data_bind(JobScreen.detail)
-                    yield CheckpointPane().data_bind(JobScreen.detail)
-                    yield NotesPane().data_bind(JobScreen.detail)
+                    yield MachinePane(id="machine").data_bind(JobScreen.detail)
+                    yield CheckpointPane(id="checkpoints").data_bind(JobScreen.detail)
+                    yield NotesPane(id="verdict").data_bind(JobScreen.detail)
             yield LogPane(id="log").data_bind(JobScreen.detail)
 
     def watch_snapshot(self) -> None:
@@ -64,6 +114,45 @@ class JobScreen(PodiumScreen):
     def subject(self) -> tuple[str, ...]:
         """The run on the screen."""
         return (self.detail.job.id,) if self.detail else ()
+
+    # Panes
+
+    def watch_front(self) -> None:
+        """Show the pane where there is room for one only."""
+        for name in TAKERS:
+            self.set_class(name == self.front, f"-front-{name}")
+
+    def go_to(self, pane: str) -> None:
+        """Give a pane the keys."""
+        self.front = pane
+        # It can't have the focus before it is displayed.
+        self.call_after_refresh(self.query_one(TAKERS[pane]).focus)
+
+    def on_next_pane(self) -> None:
+        """In the order of the tabs."""
+        self.go_to(self.query_one(PaneTabs).after(self.front, 1))
+
+    def on_previous_pane(self) -> None:
+        """The other way round."""
+        self.go_to(self.query_one(PaneTabs).after(self.front, -1))
+
+    def on_go_to_checkpoints(self) -> None:
+        """Checkpoints."""
+        self.go_to("checkpoints")
+
+    def on_go_to_log(self) -> None:
+        """Log."""
+        self.go_to("log")
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """A pane was clicked: it is the one in front."""
+        for node in event.widget.ancestors_with_self:
+            if node.id in TAKERS:
+                self.front = node.id
+
+    @on(PaneTabs.Chosen)
+    def _choose(self, event: PaneTabs.Chosen) -> None:
+        self.go_to(event.pane)
 
     @on(Chart.Viewed)
     def _look_elsewhere(self, event: Chart.Viewed) -> None:

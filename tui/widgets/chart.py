@@ -84,6 +84,7 @@ class Chart(Commanding, Widget, can_focus=True):
         self.lines: tuple[Line, ...] = ()
         self.marks: tuple[Mark, ...] = ()
         self.picture: Picture | None = None
+        self.empty = "no points yet"
         self._extent: tuple[float, float] | None = None
         self._pulse = Pulse(self._draw, 0.05)
 
@@ -99,7 +100,7 @@ class Chart(Commanding, Widget, can_focus=True):
             return
         self.lines, self.marks = tuple(lines), tuple(marks)
         ends = [(line.curve.points[0].x, line.curve.points[-1].x) for line in lines if line.curve.points]
-        if ends and self.view.low is None and self.view.high is None:
+        if ends and not self._zoomed:
             self._extent = (min(low for low, _ in ends), max(high for _, high in ends))
         self._pulse.mark(hurry=True)
 
@@ -115,6 +116,10 @@ class Chart(Commanding, Widget, can_focus=True):
         """Show everything, without crosshair."""
         self.cross = None
         self.look_at(low=None, high=None)
+
+    @property
+    def _zoomed(self) -> bool:
+        return self.view.low is not None or self.view.high is not None
 
     # Drawing
 
@@ -144,7 +149,7 @@ class Chart(Commanding, Widget, can_focus=True):
         """One line of the last picture, the crosshair and the marks over it."""
         picture, width = self.picture, self.size.width
         if picture is None or not picture.canvas or y > picture.rows:
-            return Strip.blank(width, self.rich_style)
+            return self._nothing(y) if picture and not picture.canvas else Strip.blank(width, self.rich_style)
         axis = self.get_component_rich_style("chart--axis")
         if y == picture.rows:
             return self._x_axis(picture, axis)
@@ -160,6 +165,14 @@ class Chart(Commanding, Widget, can_focus=True):
             cells.put(cross, "│", self.get_component_rich_style("chart--cross"), under=True)
         self._put_marks(picture, cells, y)
         return Strip([gutter, *cells.segments()]).apply_style(self.rich_style).adjust_cell_length(width)
+
+    def _nothing(self, y: int) -> Strip:
+        """What stands where there are no points."""
+        words = "no points in this window: = shows all" if self._zoomed else self.empty
+        middle = self.size.height // 2
+        text = words.center(self.size.width) if y == middle else ""
+        style = self.get_component_rich_style("chart--axis")
+        return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, self.rich_style)
 
     def _x_axis(self, picture: Picture, axis: Style) -> Strip:
         line = [" "] * (picture.plot.width + 1)

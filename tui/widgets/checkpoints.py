@@ -22,6 +22,10 @@ from tui.words import UNKNOWN, count, loss, percent, size
 QUIET = "$text-muted"
 
 
+HEADINGS = ((21, "score"), (29, "eval"), (35, "gap"))
+"""Where the columns of `CheckpointList` end."""
+
+
 class CopyPath(Command):
     """Copy where this checkpoint's files are."""
 
@@ -39,13 +43,28 @@ class SortCheckpoints(Command):
 
 
 class CheckpointList(LineList):
-    """One checkpoint a line; the bars are the three parts that the score is the sum of."""
+    """One checkpoint a line.
+
+    The three bars are what eval loss, gap and perplexity add to the score, each against the worst of the run.
+    """
 
     rows: reactive[tuple[Checkpoint, ...]] = reactive(())
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._worst: tuple[float, ...] = ()
+
     def watch_rows(self) -> None:
         """Other checkpoints, or other standings."""
+        parts = [found for row in self.rows if (found := _parts(row))]
+        self._worst = tuple(max(column) for column in zip(*parts, strict=True))
         self.show([row.step for row in self.rows])
+
+    def _bars(self, checkpoint: Checkpoint) -> str:
+        parts = _parts(checkpoint)
+        if parts is None:
+            return "   "
+        return "".join(level(part, 0.0, worst) for part, worst in zip(parts, self._worst, strict=True))
 
     @property
     def here(self) -> Checkpoint | None:
@@ -59,8 +78,8 @@ class CheckpointList(LineList):
         sign, sign_style = _sign(checkpoint)
         cells: list[tuple[str, str]] = [
             (f"{sign} ", sign_style),
-            (f"{count(checkpoint.step):>7} ", gone or ("bold" if checkpoint.is_best else "")),
-            (f"{_parts(checkpoint)} ", "$accent"),
+            (f"{count(checkpoint.step):>6}  ", gone or ("bold" if checkpoint.is_best else "")),
+            (f"{self._bars(checkpoint)}  ", "$secondary"),
             (f"{_total(checkpoint):>6}  ", gone or ("bold" if checkpoint.is_best else "")),
             (f"{loss(checkpoint.eval_loss):>6}", gone),
         ]
@@ -97,8 +116,8 @@ class CheckpointPane(Commanding, Vertical):
         if self.best_first:
             rows = tuple(sorted(rows, key=_merit))
         self._list.rows = rows
-        heading = "score   eval   gap" if rows else "none yet"
-        self._title.facts = Content.styled(heading, QUIET)
+        self._title.columns = HEADINGS if rows else ()
+        self._title.facts = Content.styled("" if rows else "none yet", QUIET)
 
     def watch_best_first(self) -> None:
         """The other order."""
@@ -140,12 +159,12 @@ def _sign(checkpoint: Checkpoint) -> tuple[str, str]:
     return ("≈", QUIET) if checkpoint.tied else (" ", "")
 
 
-def _parts(checkpoint: Checkpoint) -> str:
-    """Eval loss, gap and perplexity as bars of how much each adds to the score."""
+def _parts(checkpoint: Checkpoint) -> tuple[float, float, float] | None:
+    """What eval loss, gap and perplexity add to the score; None when it has none."""
     score = checkpoint.score
     if score is None or score.validity is not Validity.VALID:
-        return "   "
-    return "".join(level(part, 0.0, 1.0) for part in (score.eval_loss, score.gap * 3, score.perplexity * 6))
+        return None
+    return score.eval_loss, score.gap, score.perplexity
 
 
 def _total(checkpoint: Checkpoint) -> str:
@@ -161,14 +180,8 @@ def _gap(checkpoint: Checkpoint) -> str:
 
 
 def _standing(checkpoint: Checkpoint) -> str:
-    words = [
-        word
-        for yes, word in (
-            (checkpoint.is_best, "best"),
-            (checkpoint.is_lowest_eval_loss, "lowest eval"),
-            (checkpoint.tied and not checkpoint.is_best, "tied"),
-            (checkpoint.path is None, "removed"),
-        )
-        if yes
-    ]
-    return ", ".join(words)
+    if checkpoint.path is None:
+        return "removed"
+    if checkpoint.is_lowest_eval_loss:
+        return "lowest eval"
+    return "best" if checkpoint.is_best else "tied" if checkpoint.tied else ""

@@ -165,6 +165,7 @@ class LogView(ScrollView, can_focus=True):
         elif self._wanted is not None and self.lines:
             self._cursor = self.lines.row(self._wanted)
         self._look()
+        self.vertical_scrollbar.position = self.scroll_y
         self._layout = None
         self.refresh()
         self.post_message(self.Changed())

@@ -128,13 +128,17 @@ class LossPane(Commanding, Vertical):
         event.stop()
         chart = self.chart
         legend = [
-            Content.assemble(("━ ", line.style), f"{line.label} ", (short(_last(line.curve)), "bold"))
+            Content.assemble(
+                ("━ ", line.style),
+                (f"{line.label} ", "$text-muted"),
+                (short(_last(line.curve)), "$foreground"),
+            )
             for line in chart.lines
         ]
         self._title.title = Content("loss" if len(self.drawn) > 1 else label(self.drawn[0]))
         facts = [f"x {chart.view.axis}"]
         if SMOOTHINGS[chart.smoothing]:
-            facts.append(f"smooth {chart.smoothing}")
+            facts.append(f"smooth {chart.smoothing}/{len(SMOOTHINGS) - 1}")
         facts += [word for on, word in ((chart.log_x, "log x"), (chart.log_y, "log y")) if on]
         if chart.picture and chart.picture.hidden:
             facts.append(chart.picture.hidden)

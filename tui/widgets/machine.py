@@ -21,23 +21,25 @@ from tui.words import UNKNOWN
 QUIET = "$text-muted"
 
 
-class MachinePane(Commanding, VerticalScroll, can_focus=False):
+class MachinePane(Commanding, VerticalScroll):
     """What the machine is doing; the little bars are the last minutes."""
 
     TITLE_IN_HELP = "Machine"
 
     detail: reactive[JobDetail | None] = reactive(None)
 
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._title = TitleLine("machine")
+
     def compose(self) -> ComposeResult:
         """Title and figures."""
-        yield TitleLine("machine")
+        yield self._title
         yield MachineView().data_bind(MachinePane.detail)
 
     def watch_detail(self) -> None:
         """The title names the GPU."""
-        title = self.query_one(TitleLine) if self.is_mounted else None
-        if title is not None and self.detail is not None:
-            title.facts = Content.styled(_name(self.detail), QUIET)
+        self._title.facts = Content.styled(_name(self.detail) if self.detail else "", QUIET)
 
 
 def _name(detail: JobDetail) -> str:
@@ -68,7 +70,7 @@ class MachineView(DetailView):
 
 def _row(label: str, value: str, bars: str, more: str, style: str = "") -> Content:
     return Content.assemble(
-        (f"{label:<5}", QUIET), (f"{value:>6}", style), " ", (bars, "$accent"), "  ", (more, "")
+        (f"{label:<5}", QUIET), (f"{value:>6}", style), " ", (bars, "$secondary"), "  ", (more, "")
     )
 
 
@@ -83,7 +85,7 @@ def _gpu_in_full(gpu: Gpu, host: Sequence[HostSample], width: int) -> list[Conte
             ("util ", QUIET),
             (f"{_percent(gpu.utilization_percent):>6}", _utilization_style(gpu.utilization_percent)),
             " ",
-            (spark(history, 0, 100, room), "$accent"),
+            (spark(history, 0, 100, room), "$secondary"),
             ("  mem ", QUIET),
             memory,
         ),
@@ -101,7 +103,7 @@ def _gpu_in_short(gpu: Gpu, host: Sequence[HostSample], width: int) -> Content:
         (f"gpu {gpu.index:<2}", QUIET),
         (f"{_percent(gpu.utilization_percent):>5}", _utilization_style(gpu.utilization_percent)),
         " ",
-        (spark(history, 0, 100, room), "$accent"),
+        (spark(history, 0, 100, room), "$secondary"),
         tail,
     )
 
@@ -116,7 +118,7 @@ def _host(last: HostSample, host: Sequence[HostSample], width: int) -> list[Cont
         Content.assemble(
             ("cpu  ", QUIET),
             f"{_percent(last.cpu_percent):>6} ",
-            (spark(history, 0, 100, room), "$accent"),
+            (spark(history, 0, 100, room), "$secondary"),
             ("  mem ", QUIET),
             memory,
         ),

@@ -32,7 +32,7 @@ SIGNS: Final = {"info": ("·", QUIET), "warning": ("▲", "$warning"), "error": 
 """How an alert of a severity begins."""
 
 
-class NotesPane(Commanding, VerticalScroll, can_focus=False):
+class NotesPane(Commanding, VerticalScroll):
     """The trend verdict with its evidence, the reason for the choice, and alerts, newest first."""
 
     TITLE_IN_HELP = "Notes"

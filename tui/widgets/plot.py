@@ -254,6 +254,8 @@ def _canvas(
 
     figure = Figure()
     figure.clear_figure()
+    # Else it stays within the terminal that it believes to be in.
+    figure._limit_size(False, False)  # type: ignore[attr-defined]
     figure.plotsize(columns, rows)
     figure.frame(False)
     figure.xaxes(False, False)

@@ -16,6 +16,8 @@ class TitleLine(Widget):
 
     title: reactive[Content] = reactive(Content(""))
     facts: reactive[Content] = reactive(Content(""))
+    columns: reactive[tuple[tuple[int, str], ...]] = reactive(())
+    """Headings of a table below: the column that each ends before, and its words."""
 
     def __init__(self, title: str | Content = "", *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -30,5 +32,12 @@ class TitleLine(Widget):
         if facts.cell_length > room:
             facts = facts.truncate(max(0, room), ellipsis=True)
         right = Content.assemble(" ", facts, (" ──", "$rule")) if facts.cell_length else Content("")
-        between = max(0, width - left.cell_length - right.cell_length)
-        return Content.assemble(left, ("─" * between, "$rule"), right)
+        middle: list[str | Content | tuple[str, str]] = []
+        at = left.cell_length
+        for end, heading in self.columns:
+            start = end - len(heading)
+            if start > at and end < width - right.cell_length:
+                middle += [("─" * (start - at - 1), "$rule"), f" {heading} "]
+                at = end + 1
+        between = max(0, width - at - right.cell_length)
+        return Content.assemble(left, *middle, ("─" * between, "$rule"), right)
