@@ -8,10 +8,10 @@ here: those about the screen are done here, a `Wish` goes to the desk, which ask
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from textual import on
 from textual.app import App
@@ -19,9 +19,10 @@ from textual.reactive import reactive
 
 from engine.analysis.snapshot import Question, Snapshot
 from engine.errors import PodiumError
+from engine.home import Home
 from tui import themes, wishes
 from tui.commands import Commanding, offered
-from tui.desk import Desk
+from tui.desk import Desk, EngineDesk
 from tui.palette import show_palette
 from tui.pulse import Pulse
 from tui.screens.base import PodiumScreen
@@ -30,6 +31,9 @@ from tui.screens.dialogs import Confirm
 from tui.screens.help import HelpScreen
 from tui.screens.history import HistoryScreen
 from tui.screens.job import JobScreen
+
+if TYPE_CHECKING:
+    from engine.controller import Controller
 
 PERIOD: Final = 0.25
 """The least time between two snapshots, seconds."""
@@ -196,3 +200,20 @@ class PodiumApp(Commanding, App[None]):
     async def on_unmount(self) -> None:
         """Keep the theme, let go of the engine."""
         await self.desk.close()
+
+
+def run(
+    first: wishes.ScreenName = "job",
+    job_id: str | None = None,
+    begin: Callable[[Controller], Awaitable[object]] | None = None,
+) -> int:
+    """Open the app on the state of this machine; returns the exit status.
+
+    Args:
+        first: The screen to begin with.
+        job_id: The run to begin with; None for the newest live one.
+        begin: What to do once the controller has started, such as launching the demo.
+    """
+    app = PodiumApp(EngineDesk(Home.default(), begin), first, job_id)
+    app.run()
+    return app.return_code or 0

@@ -1,16 +1,25 @@
-"""Where the app gets its snapshots and takes its wishes; the app's only door to store and controller."""
+"""Where the app gets its snapshots and takes its wishes: its only door to the store and the controller."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from engine.analysis.snapshot import Question, Snapshot
+from engine.errors import PodiumError
+from engine.home import Home
+from tui import wishes
 from tui.wishes import Wish
 
+if TYPE_CHECKING:
+    from engine.controller import Controller
+
+    from engine.store.base import Store
+
 Changed = Callable[[], None]
-"""Called from any thread when a new snapshot would differ from the last; must return at once."""
+"""Called from any thread when a new snapshot would differ from the last; returns at once."""
 
 
 class Desk(Protocol):
@@ -49,6 +58,132 @@ class Desk(Protocol):
         ...
 
 
-def utc_now() -> datetime:
-    """The present moment."""
-    return datetime.now(UTC)
+class EngineDesk:
+    """The desk of the real app.
+
+    Nothing heavy is imported before `open`, which the app calls after its first paint.
+
+    Args:
+        home: Where the state is.
+        begin: What to do once the controller has started, such as launching the demo.
+    """
+
+    def __init__(self, home: Home, begin: Callable[[Controller], Awaitable[object]] | None = None) -> None:
+        self._home = home
+        self._begin = begin
+        self._store: Store | None = None
+        self._controller: Controller | None = None
+        self._trouble = ""
+
+    async def open(self, changed: Changed) -> None:
+        """Open the store, show what it has, then reconnect to live jobs.
+
+        A store that can't be opened is not an error of this call: every snapshot tells of it.
+        """
+        try:
+            self._store = await asyncio.to_thread(_opened, self._home)
+        except PodiumError as error:
+            self._trouble = str(error)
+            changed()
+            return
+        self._store.subscribe(lambda _: changed())
+        changed()
+        self._controller = await asyncio.to_thread(_controller, self._store, self._home)
+        await self._controller.start()
+        if self._begin is not None:
+            await self._begin(self._controller)
+
+    def take(self, question: Question) -> Snapshot:
+        """Read a snapshot; without a store, an empty one that says why."""
+        if self._store is None:
+            return Snapshot(taken_at=self.now(), trouble=self._trouble)
+        from engine import snapshots
+
+        links = self._controller.links if self._controller else {}
+        return snapshots.take(self._store, self._home, question, links)
+
+    async def carry_out(self, wish: Wish) -> str:
+        """Ask the controller."""
+        if self._controller is None:
+            return "Not connected yet."
+        return await DEEDS[type(wish)](self._controller, wish)
+
+    def now(self) -> datetime:
+        """The present moment."""
+        return datetime.now(UTC)
+
+    def recall(self, key: str, default: Any = None) -> Any:
+        """From the store."""
+        return self._store.setting(key, default) if self._store else default
+
+    def remember(self, key: str, value: Any) -> None:
+        """In the store."""
+        if self._store:
+            self._store.set_setting(key, value)
+
+    async def close(self) -> None:
+        """The controller first, for it writes to the store."""
+        if self._controller is not None:
+            await self._controller.close()
+        if self._store is not None:
+            await asyncio.to_thread(self._store.close)
+
+
+def _opened(home: Home) -> Store:
+    from engine.store.sqlite import SQLiteStore
+
+    home.create()
+    return SQLiteStore(home.database)
+
+
+def _controller(store: Store, home: Home) -> Controller:
+    from engine.controller import Controller
+
+    return Controller(store, home)
+
+
+# What each wish is to the controller.
+
+Deed = Callable[["Controller", Wish], Awaitable[str]]
+
+
+def _each(method: str, done: str) -> Deed:
+    """Ask for something of every job, one after the other."""
+
+    async def deed(controller: Controller, wish: Wish) -> str:
+        for job_id in wish.job_ids:
+            await getattr(controller, method)(job_id)
+        return done
+
+    return deed
+
+
+def _together(method: str, done: str) -> Deed:
+    """Ask for something of all jobs at once, so that one undo takes all of it back."""
+
+    async def deed(controller: Controller, wish: Wish) -> str:
+        await getattr(controller, method)(wish.job_ids)
+        number = len(wish.job_ids)
+        return f"{done} {number} {'run' if number == 1 else 'runs'}. z takes it back."
+
+    return deed
+
+
+async def _undo(controller: Controller, wish: Wish) -> str:
+    undone = await controller.undo()
+    if undone is None:
+        return "There is nothing to take back."
+    number = len(undone.job_ids)
+    return f"Took back: {undone.action} of {number} {'run' if number == 1 else 'runs'}."
+
+
+DEEDS: Final[Mapping[type[Wish], Deed]] = {
+    wishes.StopJob: _each("stop", "Asked to stop; it saves a checkpoint first."),
+    wishes.PauseJob: _each("pause", "Asked to pause; it saves a checkpoint first."),
+    wishes.ResumeJob: _each("resume", "Resuming from the last checkpoint."),
+    wishes.SaveNow: _each("save", "A checkpoint is saved at the next step."),
+    wishes.ArchiveJobs: _together("archive", "Archived"),
+    wishes.RestoreJobs: _together("restore", "Restored"),
+    wishes.DeleteJobs: _together("delete", "Deleted"),
+    wishes.UndoLast: _undo,
+}

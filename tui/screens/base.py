@@ -12,6 +12,7 @@ from engine.analysis.snapshot import Snapshot
 from tui.commands import Commanding
 from tui.widgets.command_bar import CommandBar
 from tui.widgets.top_bar import TopBar
+from tui.widgets.trouble import TroubleLine
 from tui.wishes import ScreenName
 
 
@@ -31,8 +32,9 @@ class PodiumScreen(Commanding, Screen[None]):
     snapshot: reactive[Snapshot | None] = reactive(None)
 
     def compose(self) -> ComposeResult:
-        """The top bar, the screen's own body, the command bar."""
+        """The top bar, what is wrong if something is, the screen's own body, the command bar."""
         yield TopBar(self.NAME).data_bind(PodiumScreen.snapshot)
+        yield TroubleLine().data_bind(PodiumScreen.snapshot)
         yield from self.compose_body()
         yield CommandBar()
 
