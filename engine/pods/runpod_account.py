@@ -91,7 +91,9 @@ class Veil:
     def __call__(self, text: str, also: Iterable[str] = ()) -> str:
         """The text, with the secrets and the values in `also` hidden."""
         hidden = [secret.get_secret_value() for secret in self._secrets]
-        hidden += [value for value in also if len(value) >= _LEAST_SECRET]
+        hidden += [
+            line for value in also for line in (value, *value.splitlines()) if len(line) >= _LEAST_SECRET
+        ]
         for value in sorted(hidden, key=len, reverse=True):
             text = text.replace(value, "•••")
         text = " ".join("".join(char if char.isprintable() else " " for char in text).split())

@@ -39,7 +39,9 @@ _NO_BALANCE = re.compile(
     re.IGNORECASE,
 )
 _NOT_THERE = re.compile(r"not found|does not exist|no such", re.IGNORECASE)
-_NOT_ALLOWED = re.compile(r"unauthori[sz]ed|forbidden|permission|access denied|not allowed", re.IGNORECASE)
+_NOT_ALLOWED = re.compile(
+    r"unauthori[sz]ed|forbidden|permission|access denied|cannot access|not allowed", re.IGNORECASE
+)
 _NOT_UNDERSTOOD = re.compile(
     r"syntax error|cannot query|unknown (?:arg|type)|expected (?:type|value)|cannot represent|invalid", re.I
 )
@@ -81,7 +83,7 @@ def refusal(status: int, detail: str, doing: str, retry_after: str | None = None
         return ProviderDown(what, STATUS_PAGE, outcome="unknown" if status in _UNDECIDED else "failed")
     if status == 410:
         return BadRequest(what, "RunPod has retired this interface: use the REST backend, or a newer Podium.")
-    return BadRequest(what, "This is a mistake in Podium: please report it.")
+    return BadRequest(what, "Correct the job's pod section; if nothing is wrong there, please report this.")
 
 
 def query_refusal(message: str, doing: str) -> ProviderError:

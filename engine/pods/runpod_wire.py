@@ -273,4 +273,4 @@ class ProblemWire(_Wire):
     @property
     def text(self) -> str:
         """Its words."""
-        return "; ".join([self.detail or self.title, *self.errors])
+        return "; ".join([(self.detail or self.title).rstrip("."), *self.errors])

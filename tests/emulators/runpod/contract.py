@@ -115,7 +115,10 @@ class Contract:
         else:
             schema = json.loads(json.dumps(schema).replace('"#/', f'"{ROOT}#/'))
         validator = Draft202012Validator(schema, registry=self.registry, format_checker=FORMATS)
-        error = best_match(validator.iter_errors(value))
+        errors = list(validator.iter_errors(value))
+        # Where a part does not fit, all that it allows counts as unevaluated: that says nothing.
+        telling = [error for error in errors if error.validator != "unevaluatedProperties"]
+        error = best_match(telling or errors)
         return [f"{error.json_path}: {error.message}"[:400]] if error else []
 
     def _resolve(self, pointer: str) -> Any:

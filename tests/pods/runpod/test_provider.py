@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import traceback
 
 import pytest
-from pydantic import SecretStr
 
 from engine.errors import (
     AnswerLost,
@@ -15,6 +16,7 @@ from engine.errors import (
     NoSuchPod,
     NotGone,
     ProviderDown,
+    ProviderError,
     Unauthorized,
 )
 from engine.pods.patience import Patience
@@ -404,7 +406,35 @@ async def test_a_pod_counts_as_gone_when_it_is_listed_as_terminated(
     assert pod is None or pod.gone
 
 
-def test_the_key_is_no_part_of_a_backend_that_is_shown(runpod: Emulator) -> None:
-    assert runpod.account.key not in repr(make("rest", runpod, Patience()))
-    assert runpod.account.key not in repr(vars(make("rest", runpod, Patience())))
-    assert runpod.account.key not in repr(SecretStr(runpod.account.key))
+# Secrets
+
+
+async def test_no_secret_is_in_an_error_its_causes_or_the_log(
+    provider: Provider, runpod: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    key, token = runpod.account.key, "hf_planted_secret_0123456789"
+    request = asked(env={"HF_TOKEN": token})
+    echo = Fault(status=400, detail=f"can't use {token} with Bearer {key}\x1b]0;owned\x07\nsecond line")
+    faults = [echo, Fault(drop=True), Fault(status=401, detail=key), Fault(raw=b"[]")]
+    seen = repr(provider) + repr(vars(provider)) + repr(request) + str(request)
+    for fault in faults:
+        runpod.fault(CREATE, fault)
+        with pytest.raises(ProviderError) as caught:
+            await provider.create(request)
+        seen += "".join(traceback.format_exception(caught.value, chain=True))
+        seen += _all_of(caught.value)
+    assert "•••" in seen
+    assert key not in seen
+    assert token not in seen
+    assert "\x1b" not in str(caught.value)
+    assert key not in caplog.text
+    assert token not in caplog.text
+
+
+def _all_of(error: BaseException | None) -> str:
+    """The error and all that it hangs together with, shown or not."""
+    if error is None:
+        return ""
+    shown = repr(error) + repr(vars(error)) + repr(getattr(error, "request", None))
+    return shown + _all_of(error.__cause__) + _all_of(error.__context__)
