@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
-from fabricated import NOW, a_job
+from fabricated import NOW, a_job, reduced
 
-from engine.analysis.snapshot import Question, Snapshot, Totals
+from engine.analysis.comparison import compare
+from engine.analysis.snapshot import ChartView, Question, Snapshot, Totals
 from engine.job.events import Status
-from engine.records import Job
+from engine.records import Checkpoint, Curve, Job
+from scorer import CheckpointMetrics, score
 
 QWEN = "Qwen/Qwen2.5-7B-Instruct"
 LLAMA = "meta-llama/Llama-3.2-1B-Instruct"
@@ -29,15 +33,38 @@ def ended(number: int, days: float, loss: float | None, **changes: object) -> Jo
         "created_at": NOW - timedelta(days=days),
         "completed_at": NOW - timedelta(days=days, hours=-2),
         "best_eval_loss": loss,
-        "best_step": 1800,
+        "best_step": 900 + 100 * number,
+        "best_epoch": (900 + 100 * number) * 3 / 2000,
         "best_checkpoint_score": None if loss is None else round(loss * 0.61, 4),
         "elapsed_seconds": 7200.0 + 137 * number,
         "cost_total": 3.97 + number / 20,
         "size_bytes": 14_200_000_000,
         "checkpoint_count": 12,
         "last_heartbeat_at": NOW - timedelta(days=days, hours=-2),
+        "gpu_utilization_percent": 72.0 + 1.7 * number,
+        "config": config(number),
+        "metadata": {"data_sha256": f"a41f{number // 6}c09e77"},
     }
     return a_job(number, **(values | changes))
+
+
+def config(number: int) -> dict[str, Any]:
+    """A resolved spec; runs differ in learning rate, rank and the version of the data."""
+    return {
+        "method": "sft",
+        "model": {"name": QWEN, "revision": None},
+        "dataset": {
+            "path": f"/data/support/v{number // 6 + 1}/train.jsonl",
+            "eval_path": "/data/support/eval.jsonl",
+        },
+        "lora": {"r": 8 if number < 5 else 16, "alpha": 32},
+        "training": {
+            "learning_rate": (5e-4, 2e-4, 1e-4)[number % 3],
+            "max_length": 2048,
+            "schedule": "cosine" if number > 3 else "linear",
+            "seed": 42,
+        },
+    }
 
 
 def qwen() -> tuple[Job, ...]:
@@ -100,6 +127,85 @@ def history(question: Question) -> Snapshot:
     )
     jobs = (*qwen(), *llama(), *(hidden if question.show_hidden else ()))
     return snapshot_of(jobs, question)
+
+
+def curve_of(job: Job) -> list[tuple[int, float]]:
+    """Its eval losses by step: lowest where the job says, rising again after."""
+    lowest, best = job.best_eval_loss or 1.0, job.best_step or 1
+    rises = 0.12 / 2000**1.3
+
+    def loss(step: int) -> float:
+        early = 1.4 * math.exp(-step / (120 + 20 * job.number))
+        tail = 1.4 * math.exp(-best / (120 + 20 * job.number))
+        return lowest + max(0.0, early - tail) + rises * max(0, step - best) ** 1.3
+
+    return [(step, loss(step)) for step in range(100, (job.current_step or 0) + 1, 100)]
+
+
+def checkpoints_of(job: Job) -> tuple[Checkpoint, ...]:
+    """A checkpoint at each evaluation."""
+    if job.best_eval_loss is None:
+        return ()
+    rows, before = [], math.inf
+    for step, loss in curve_of(job):
+        train = loss - 0.08 * step / 2000
+        rows.append(
+            Checkpoint(
+                job_id=job.id,
+                step=step,
+                epoch=step * 3 / 2000,
+                eval_loss=loss,
+                train_loss=train,
+                score=score(CheckpointMetrics(step, loss, train, improved=loss < before)),
+                path=f"checkpoints/checkpoint-{step}",
+                size_bytes=1_180_000_000,
+                created_at=(job.completed_at or NOW) - timedelta(seconds=3.9 * (2000 - step)),
+                verified=True,
+            )
+        )
+        before = loss
+    best = min(rows, key=lambda row: row.eval_loss or math.inf)
+    return tuple(replace(row, is_best=row is best, is_lowest_eval_loss=row is best) for row in rows)
+
+
+def curves_of(job: Job, view: ChartView) -> dict[str, Curve]:
+    """The curves that a chart asks for."""
+    evals = curve_of(job) if job.best_eval_loss is not None else []
+    noise = random.Random(job.number)
+    trains = [(step, loss - 0.08 * step / 2000 + noise.gauss(0, 0.03)) for step, loss in evals]
+    known = {"eval_loss": evals, "loss": trains}
+    return {name: reduced(job.id, name, known[name], view) for name in view.metrics if known.get(name)}
+
+
+def compared(question: Question, *default: str) -> Snapshot:
+    """The history, with some runs compared: three, unless the question names others."""
+    snapshot = history(question)
+    known = {job.id: job for job in snapshot.jobs}
+    ids = question.compared or default or ("job-07", "job-05", "job-03")
+    jobs = [known[job_id] for job_id in ids if job_id in known]
+    if len(jobs) < 2:
+        return snapshot
+    checkpoints = {job.id: checkpoints_of(job) for job in jobs}
+    return replace(
+        snapshot,
+        compared=compare(jobs, checkpoints, reference=question.reference),
+        curves={job.id: curves_of(job, question.compared_view) for job in jobs},
+    )
+
+
+def compared_five(question: Question) -> Snapshot:
+    """Five runs, among them one that ran out of memory at once."""
+    return compared(question, "job-07", "job-10", "job-08", "job-05", "job-02")
+
+
+def not_comparable(question: Question) -> Snapshot:
+    """Two runs whose losses mean different things."""
+    snapshot = compared(question)
+    first, second = (job for job in snapshot.jobs if job.id in ("job-07", "job-05"))
+    other = {**second.config, "training": {**second.config["training"], "max_length": 4096}}
+    jobs = (first, replace(second, config=other))
+    checkpoints = {job.id: checkpoints_of(job) for job in jobs}
+    return replace(snapshot, compared=compare(jobs, checkpoints))
 
 
 def nothing(question: Question) -> Snapshot:

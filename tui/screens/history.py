@@ -1,20 +1,220 @@
-"""The History screen."""
+"""The History screen: every run, found, judged and cleared up from the keyboard."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
+from textual import on
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
+from engine.analysis.filters import Filter, completions
+from engine.analysis.history import model_of
+from engine.errors import PodiumError
+from engine.records import Job
+from tui import wishes, words
+from tui.commands import Command
 from tui.screens.base import PodiumScreen
+from tui.widgets.filter_bar import FilterBar
+from tui.widgets.line_list import LineList
+from tui.widgets.marked_bar import MarkedBar
+from tui.widgets.run_heading import RunHeading
+from tui.widgets.run_line import RunLine
+from tui.widgets.run_lines import SORTS
+from tui.widgets.run_list import RunList
+
+MOST_COMPARED: Final = 8
+"""How many runs the Comparison screen takes at once."""
+
+
+class FilterRuns(Command):
+    """Filter the runs: words, model:, status:, tag:, loss<0.7, cost>2, -tag:debug."""
+
+    KEYS = "slash"
+    LABEL = "filter"
+    FOOTER = True
+
+
+class CompareMarked(Command):
+    """Show the marked runs side by side; with none marked, this run beside the best of its model."""
+
+    KEYS = "c"
+    LABEL = "compare"
+
+
+class ToggleHidden(Command):
+    """Also show archived runs and the trash, or hide them again."""
+
+    KEYS = "full_stop"
+    SHOWN = "."
+    LABEL = "show hidden"
+    FOOTER = True
+
+
+class StepBack(Command):
+    """Give up the range, else the marks, else the filter."""
+
+    KEYS = "escape"
+    LABEL = "step back"
+
+
+CLEARING: Final = (wishes.RestoreJobs, wishes.ArchiveJobs, wishes.DeleteJobs, CompareMarked, wishes.UndoLast)
+"""What the last line offers to do with the marked runs."""
 
 
 class HistoryScreen(PodiumScreen):
-    """The History screen."""
+    """All runs of all models."""
 
     NAME = "history"
     TITLE_IN_HELP = "History"
+    AUTO_FOCUS = "RunList"
+    COMMANDS = (
+        FilterRuns,
+        CompareMarked,
+        wishes.ArchiveJobs,
+        wishes.DeleteJobs,
+        wishes.RestoreJobs,
+        wishes.UndoLast,
+        ToggleHidden,
+        StepBack,
+    )
 
     def compose_body(self) -> ComposeResult:
-        """An empty state until there is something to show."""
-        yield Static(Content("Nothing here yet."), classes="empty")
+        """The filter, the list under its headings, the run under the cursor, the marked runs."""
+        yield FilterBar(self._complete)
+        yield RunHeading()
+        yield RunList().data_bind(PodiumScreen.snapshot)
+        yield Static(classes="empty")
+        yield RunLine()
+        yield MarkedBar()
+
+    @property
+    def runs(self) -> RunList:
+        """The list."""
+        return self.query_one(RunList)
+
+    # What the commands are about
+
+    def subject(self) -> tuple[str, ...]:
+        """The marked runs; with none marked, the one under the cursor."""
+        return self.runs.marks or self.runs.subject()
+
+    def offers(self, command: type[Command]) -> bool:
+        """Restoring is for what is hidden."""
+        if command is wishes.RestoreJobs:
+            return any(job.archived or job.deleted for job in self._subjects())
+        return True
+
+    def action_command(self, name: str) -> None:
+        """Post the command, unless it needs a run and there is none."""
+        needs_run = name in {
+            command.__name__ for command in (wishes.ArchiveJobs, wishes.DeleteJobs, wishes.RestoreJobs)
+        }
+        if needs_run and not self.subject():
+            self.notify("No run here: go to one, or mark some with space.", timeout=3)
+        else:
+            super().action_command(name)
+
+    def _subjects(self) -> list[Job]:
+        runs = self.runs
+        return runs.marked_jobs if runs.marks else [runs.job] if runs.job else []
+
+    # Finding
+
+    def _complete(self, word: str) -> Iterator[str]:
+        return completions(word, self.snapshot.jobs if self.snapshot else ())
+
+    def on_filter_runs(self) -> None:
+        """Put the cursor into the filter."""
+        self.query_one(FilterBar).enter()
+
+    @on(FilterBar.Changed)
+    def _filter(self, event: FilterBar.Changed) -> None:
+        bar = self.query_one(FilterBar)
+        try:
+            self.runs.accept(Filter.parse(event.text, self.snapshot.taken_at if self.snapshot else None))
+            bar.error = ""
+        except PodiumError as error:
+            bar.error = str(error)
+
+    @on(FilterBar.Left)
+    def _back_to_list(self) -> None:
+        self.runs.focus()
+
+    def on_toggle_hidden(self) -> None:
+        """Ask for hidden runs, or no longer."""
+        shown = self.snapshot is not None and self.snapshot.show_hidden
+        self.post_message(wishes.Ask(show_hidden=not shown))
+
+    def on_step_back(self) -> None:
+        """One layer."""
+        if not self.runs.escape():
+            self.query_one(FilterBar).text = ""
+
+    @on(RunHeading.Chosen)
+    def _sort(self, event: RunHeading.Chosen) -> None:
+        self.runs.sort_by(event.column)
+
+    # What the other lines say
+
+    @on(RunList.Shown)
+    @on(RunList.Marked)
+    @on(LineList.Moved)
+    @on(LineList.Resized)
+    def _tell(self) -> None:
+        runs, snapshot = self.runs, self.snapshot
+        if snapshot is None:
+            return
+        self.query_one(RunHeading).show(runs.plan(), runs.order)
+        self.query_one(RunLine).show(runs.job, snapshot.taken_at)
+        bar = self.query_one(MarkedBar)
+        bar.jobs, bar.marks, bar.ranging = tuple(self._subjects()), len(runs.marks), runs.ranging
+        bar.actions = tuple(command for command in CLEARING if self.offers(command))
+        self.query_one(FilterBar).summary = self._summary(len(snapshot.jobs), snapshot.show_hidden)
+        self._say_empty(len(snapshot.jobs), snapshot.show_hidden)
+        self.refresh_bindings()
+
+    def _summary(self, total: int, hidden: bool) -> str:
+        runs = self.runs
+        noun = "run" if total == 1 else "runs"
+        matching = f"{words.count(runs.matching)} of " if runs.matching != total else ""
+        order = SORTS[runs.order.sort].words + (", reversed" if runs.order.backwards else "")
+        parts = [f"{matching}{words.count(total)} {noun}", "by model" if runs.order.grouped else "", order]
+        return "  ".join([part for part in parts if part] + (["hidden shown"] if hidden else []))
+
+    def _say_empty(self, total: int, hidden: bool) -> None:
+        """Say what to press when there is nothing to list."""
+        runs, empty = self.runs, self.query_one(".empty", Static)
+        runs.display = runs.matching > 0
+        empty.display = not runs.display
+        if total:
+            empty.update(Content("No run passes this filter.\nesc drops it."))
+        elif hidden:
+            empty.update(Content("No runs at all yet.\npodium demo trains a small one here."))
+        else:
+            empty.update(Content("No runs yet.\npodium demo trains a small one here; . shows archived runs."))
+
+    # Comparing
+
+    @on(RunList.Marked)
+    def _compare_next(self, event: RunList.Marked) -> None:
+        """What is marked is what 2 shows."""
+        if 2 <= len(event.job_ids) <= MOST_COMPARED:
+            self.post_message(wishes.Ask(compared=event.job_ids))
+
+    def on_compare_marked(self) -> None:
+        """Show the marked runs, or this one beside the best of its model."""
+        chosen = self.runs.marks or self._beside_best()
+        if len(chosen) < 2:
+            self.notify("Mark two runs or more with space, then compare them.", timeout=3)
+            return
+        if len(chosen) > MOST_COMPARED:
+            self.notify(f"The first {MOST_COMPARED} of {len(chosen)} marked runs are compared.", timeout=3)
+        self.post_message(wishes.CompareJobs(chosen[:MOST_COMPARED]))
+
+    def _beside_best(self) -> tuple[str, ...]:
+        job = self.runs.job
+        best = self.runs.best_of(model_of(job)) if job else None
+        return (best.id, job.id) if job and best and best.id != job.id else ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 
 from tui.commands import Command, Commanding
 
-Complete = Callable[[str], Sequence[str]]
+Complete = Callable[[str], Iterable[str]]
 """What the last word of a filter may become, the likeliest first."""
 
 
@@ -46,6 +46,7 @@ class _LastWord(Suggester):
         head, space, word = value.rpartition(" ")
         if not word:
             return None
+        # The completion is what is added behind what was typed, so its beginning must be the same.
         found = next((item for item in self._complete(word) if item.startswith(word) and item != word), None)
         return f"{head}{space}{found}" if found else None
 

@@ -1,64 +1,51 @@
-"""The header of a model's runs: how many, the best, how they developed, and whether it is time to stop."""
+"""The header of a model's runs: how many, the best, how they got better, and whether it is time to stop."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Final
 
 from rich.cells import cell_len
 from textual.content import Content
 
-from engine.records import Job
+from engine.analysis.history import ModelRuns, spark_values
 from tui import words
 from tui.widgets.clean import clean
-from tui.widgets.run_columns import Piece, Scene, finite, fit
-from tui.widgets.run_lines import Group, model_of
+from tui.widgets.run_columns import Piece, fit
+from tui.widgets.run_lines import Group
 from tui.widgets.sparkline import sparkline
 
-_TREND_RUNS = 12
-"""How many of the last runs the sparkline shows."""
+_BARS: Final = 10
+"""Cells of the sparkline."""
+_GAP: Final = 3
 
 
-class Groups:
-    """What is known of each model's runs; made once for a snapshot, whatever the filter.
+def group_line(group: Group, runs: ModelRuns, width: int) -> Content:
+    """The header as one line; what does not fit is left out, the least important first.
 
     Args:
-        jobs: All runs.
+        group: How many runs are shown, and whether they are folded away.
+        runs: All runs of the model, whatever the filter.
+        width: Cells.
     """
-
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.best: dict[str, Job] = {}
-        self._runs: dict[str, list[Job]] = {}
-        for job in jobs:
-            model = model_of(job)
-            self._runs.setdefault(model, []).append(job)
-            if finite(job.best_eval_loss) and _lower(job, self.best.get(model)):
-                self.best[model] = job
-
-    def draw(self, group: Group, width: int, scene: Scene) -> Content:
-        """The header as one line; what does not fit is left out from the right."""
-        runs = self._runs.get(group.model, [])
-        noun = "run" if len(runs) == 1 else "runs"
-        of = f"{group.shown} of " if group.shown != len(runs) else ""
-        pieces: list[Piece] = [(f"{of}{len(runs)} {noun}", "$text-muted")]
-        if best := self.best.get(group.model):
-            pieces.append((f"best {words.loss(best.best_eval_loss)}", "$foreground"))
-        losses = [job.best_eval_loss for job in sorted(runs, key=lambda job: job.created_at)]
-        if trend := sparkline([loss for loss in losses if loss is not None][-_TREND_RUNS:]):
-            pieces.append((trend, "$secondary"))
-        mark = " ▸ " if group.folded else " ▾ "
-        room = width - cell_len(mark) - 1
-        name = clean(group.model)
-        parts: list[Piece] = [(mark, "$accent"), (fit(name, min(cell_len(name), room)), "bold")]
-        room -= min(cell_len(name), room)
-        for text, style in pieces:
-            if (room := room - cell_len(text) - 3) < 0:
-                break
-            parts += [("   ", ""), (text, style)]
-        return Content.assemble(*parts)
+    mark = " ▸ " if group.folded else " ▾ "
+    name = fit(clean(group.model), min(cell_len(clean(group.model)), max(8, width - 20)))
+    room = width - cell_len(mark) - cell_len(name)
+    parts: list[Piece] = [(mark, "$accent"), (name, "bold")]
+    for text, style in _facts(group, runs):
+        if cell_len(text) + _GAP <= room:
+            parts += [(" " * _GAP, ""), (text, style)]
+            room -= cell_len(text) + _GAP
+    return Content.assemble(*parts)
 
 
-def _lower(job: Job, best: Job | None) -> bool:
-    """Is its eval loss lower than the best so far, or as low and older?"""
-    if best is None:
-        return True
-    return (job.best_eval_loss or 0, job.created_at) < (best.best_eval_loss or 0, best.created_at)
+def _facts(group: Group, runs: ModelRuns) -> list[Piece]:
+    total, story = len(runs.jobs), runs.improvement
+    of = f"{group.shown} of " if group.shown != total else ""
+    facts: list[Piece] = [(f"{of}{total} {'run' if total == 1 else 'runs'}", "$text-muted")]
+    if runs.best is not None:
+        facts.append((f"best {words.loss(runs.best.best_eval_loss)}", "$foreground"))
+    if bars := sparkline(spark_values(story.best_so_far, _BARS)):
+        facts.append((bars, "$secondary"))
+    if story.sentence:
+        facts.append((story.sentence, "$warning" if story.stalled else "$text-muted"))
+    return facts

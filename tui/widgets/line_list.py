@@ -47,6 +47,9 @@ class LineList(ScrollView, can_focus=True):
             """The list whose cursor moved."""
             return self.lines
 
+    class Resized(Message):
+        """The list has another width: what stands over its columns must move."""
+
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._keys: Sequence[Hashable] = ()
@@ -167,6 +170,7 @@ class LineList(ScrollView, can_focus=True):
     def on_resize(self, _: events.Resize) -> None:
         """Keep the cursor in view."""
         self._look()
+        self.post_message(self.Resized())
 
     def on_focus(self) -> None:
         """Show that the cursor is live."""

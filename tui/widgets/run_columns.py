@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -11,12 +11,12 @@ from typing import Final
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
+from engine.analysis.history import ModelRuns, by_model, model_of
 from engine.job.events import Status
 from engine.records import Job
 from tui import words
 from tui.themes import run_style
 from tui.widgets.clean import clean
-from tui.widgets.run_lines import model_of
 
 Piece = tuple[str, str]
 """A text and its style."""
@@ -41,25 +41,34 @@ class Scene:
 
     Args:
         now: Dates are shown against it.
-        best: Each model's run with the lowest eval loss.
+        models: All runs of each model, by its name.
         digits: How wide run numbers are.
         warn_above: A run worse than the best by more than this fraction is warned of.
         archive_above: One that is worse by more than this is offered for archiving.
     """
 
     now: datetime
-    best: Mapping[str, Job]
+    models: Mapping[str, ModelRuns]
     digits: int = 2
     warn_above: float = 0.25
     archive_above: float = 0.5
 
+    @classmethod
+    def of(cls, jobs: Iterable[Job], now: datetime) -> Scene:
+        """The scene that some runs make."""
+        models = {runs.model: runs for runs in by_model(jobs)}
+        greatest = max((job.number for runs in models.values() for job in runs.jobs), default=0)
+        return cls(now, models, max(2, len(str(greatest))))
+
+    def is_best(self, job: Job) -> bool:
+        """Has it the lowest eval loss of its model's runs?"""
+        runs = self.models.get(model_of(job))
+        return runs is not None and runs.best is not None and runs.best.id == job.id
+
     def worse(self, job: Job) -> float | None:
-        """How much higher its best eval loss is than its model's best, as a fraction; 0 for the best."""
-        best = self.best.get(model_of(job))
-        if best is None or not best.best_eval_loss or not finite(job.best_eval_loss):
-            return None
-        assert job.best_eval_loss is not None
-        return job.best_eval_loss / best.best_eval_loss - 1
+        """How much higher its best eval loss is than its model's best, as a fraction; None when unknown."""
+        runs = self.models.get(model_of(job))
+        return runs.worse.get(job.id) if runs else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,7 @@ def standing(job: Job, scene: Scene) -> Piece:
     worse = scene.worse(job)
     if worse is None:
         return "", "$text-muted"
-    if scene.best[model_of(job)].id == job.id:
+    if scene.is_best(job):
         return "★ best", "bold $accent"
     return words.change(worse) if worse >= 0.01 else f"{worse * 100:+.1f} %", alarm(worse, scene)
 
@@ -137,9 +146,7 @@ def _plain(value: str, style: str = "$foreground") -> Piece:
 
 
 def _loss(job: Job, scene: Scene) -> Piece:
-    best = scene.best.get(model_of(job))
-    is_best = best is not None and best.id == job.id
-    return _plain(words.loss(job.best_eval_loss), "bold" if is_best else "$foreground")
+    return _plain(words.loss(job.best_eval_loss), "bold" if scene.is_best(job) else "$foreground")
 
 
 def _gpu(job: Job, _: Scene) -> Piece:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from engine.analysis.history import model_of
 from engine.records import Job
 
 
@@ -66,11 +67,6 @@ SORTS: Final[Mapping[str, Sort]] = {
     "status": Sort("by status", lambda job: job.status.value),
 }
 """In the order that the sort key goes through them. Runs that are equal in it stand newest first."""
-
-
-def model_of(job: Job) -> str:
-    """The model that a run starts from; what runs are grouped by."""
-    return job.base_model or job.model_name or "unknown model"
 
 
 @dataclass(frozen=True, slots=True)

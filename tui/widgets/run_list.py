@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,17 +10,16 @@ from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 
+from engine.analysis.filters import Filter
+from engine.analysis.history import model_of
 from engine.analysis.snapshot import Snapshot
 from engine.records import Job
 from tui import wishes
 from tui.commands import Command, Commanding
-from tui.widgets.group_line import Groups
+from tui.widgets.group_line import group_line
 from tui.widgets.line_list import LineList
 from tui.widgets.run_columns import INDENT, Plan, Scene, plan, row
-from tui.widgets.run_lines import SORTS, Group, Line, Order, arrange, key_of, model_of
-
-Accepts = Callable[[Job], bool]
-"""Does a run pass the filter?"""
+from tui.widgets.run_lines import SORTS, Group, Line, Order, arrange, key_of
 
 
 class ToggleMark(Command):
@@ -126,10 +125,9 @@ class RunList(Commanding, LineList):
         super().__init__(id=id)
         self._jobs: tuple[Job, ...] = ()
         self._lines: Sequence[Line] = ()
-        self._accepts: Accepts | None = None
+        self._filter = Filter()
         self._marks: dict[str, None] = {}
         self._anchor: str | None = None
-        self._groups = Groups(())
         self._scene = Scene(datetime.min.replace(tzinfo=UTC), {})
         self._longest = 0
         self.matching = 0
@@ -164,15 +162,16 @@ class RunList(Commanding, LineList):
 
     def best_of(self, model: str) -> Job | None:
         """The model's run with the lowest eval loss."""
-        return self._groups.best.get(model)
+        runs = self._scene.models.get(model)
+        return runs.best if runs else None
 
     def plan(self) -> Plan:
         """The columns that fit."""
         return plan(self.scrollable_content_region.width, self._scene.digits, self._longest)
 
-    def accept(self, accepts: Accepts | None) -> None:
+    def accept(self, filter: Filter) -> None:
         """List only the runs that pass."""
-        self._accepts = accepts
+        self._filter = filter
         self._arrange()
 
     def mark(self, job_ids: Sequence[str]) -> None:
@@ -199,21 +198,22 @@ class RunList(Commanding, LineList):
             return
         if snapshot.jobs is not self._jobs:
             self._jobs = snapshot.jobs
-            self._groups = Groups(self._jobs)
             self._longest = max((_length(job) for job in self._jobs), default=0)
             known = {job.id for job in self._jobs}
             if not self._marks.keys() <= known:
                 self.mark([job_id for job_id in self._marks if job_id in known])
-        digits = len(str(max((job.number for job in self._jobs), default=0)))
-        self._scene = Scene(snapshot.taken_at, self._groups.best, max(2, digits))
-        self._arrange()
+            self._scene = Scene.of(self._jobs, snapshot.taken_at)
+            self._arrange()
+        else:
+            self._scene = replace(self._scene, now=snapshot.taken_at)
+            self.redraw()
 
     def watch_order(self) -> None:
         """Arrange anew."""
         self._arrange()
 
     def _arrange(self) -> None:
-        jobs = self._jobs if self._accepts is None else [job for job in self._jobs if self._accepts(job)]
+        jobs = self._filter.select(self._jobs)
         self.matching = len(jobs)
         first = not self._lines
         self._lines = arrange(jobs, self.order)
@@ -228,7 +228,7 @@ class RunList(Commanding, LineList):
         """A run, or the header of a model's runs."""
         line = self._lines[row_number]
         if isinstance(line, Group):
-            return self._groups.draw(line, width, self._scene)
+            return group_line(line, self._scene.models[line.model], width)
         return row(line, self.plan(), self._scene, self._is_marked(row_number, line))
 
     def _is_marked(self, row_number: int, job: Job) -> bool:
@@ -281,8 +281,8 @@ class RunList(Commanding, LineList):
     def _accepted(self) -> list[Job]:
         """The runs that pass the filter, as listed, folded ones too."""
         flat = replace(self.order, grouped=False)
-        jobs = [job for job in self._jobs if self._accepts is None or self._accepts(job)]
-        return [line for line in arrange(jobs, flat) if isinstance(line, Job)]
+        lines = arrange(self._filter.select(self._jobs), flat)
+        return [line for line in lines if isinstance(line, Job)]
 
     def _toggle(self, job_ids: Sequence[str]) -> None:
         """Mark all of them, or, when all are marked, none."""

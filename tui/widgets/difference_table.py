@@ -1,0 +1,101 @@
+"""What differs between the configurations of the compared runs: a line a key, a column a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from textual.content import Content
+from textual.reactive import reactive
+
+from engine.analysis.comparison import Comparison, Difference
+from tui import words
+from tui.commands import Commanding
+from tui.widgets.clean import clean
+from tui.widgets.line_list import LineList
+from tui.widgets.run_columns import Piece, fit
+from tui.widgets.side_by_side import GAP, Grid, grid, label_cell
+
+_LEAST, _MOST, _LABEL = 7, 24, 22
+
+
+def written(value: Any) -> str:
+    """A configuration's value in few characters."""
+    if value is None:
+        return words.UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{clean(str(key))}: {written(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(written(item) for item in value)
+    return clean(str(value))
+
+
+class DifferenceTable(Commanding, LineList):
+    """Only the settings that are not the same in all runs, data and code among them. Arrows or j k move."""
+
+    TITLE_IN_HELP = "What differs"
+
+    comparison: reactive[Comparison | None] = reactive(None)
+    columns: reactive[tuple[int, ...]] = reactive(())
+    """Which run of the comparison each column shows."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._differences: tuple[Difference, ...] = ()
+
+    def grid(self) -> Grid:
+        """The columns that fit."""
+        label = max((len(difference.key) for difference in self._differences), default=8)
+        runs = max(1, len(self.columns))
+        return grid(self.scrollable_content_region.width, runs, min(label, _LABEL), _LEAST, _MOST)
+
+    def wanted_width(self) -> int:
+        """Cells that it has good use for."""
+        return _LABEL + len(self.columns) * 12 + 3
+
+    def watch_comparison(self, comparison: Comparison | None) -> None:
+        """Show other differences."""
+        self._differences = comparison.differences if comparison else ()
+        self.show([difference.key for difference in self._differences])
+
+    def watch_columns(self) -> None:
+        """Show the runs in another order."""
+        self.redraw()
+
+    def draw(self, row: int, width: int) -> Content:
+        """One setting; values unlike the reference's stand out."""
+        difference, plan = self._differences[row], self.grid()
+        assert self.comparison is not None
+        ids = [job.id for job in self.comparison.jobs]
+        reference = difference.values[ids.index(self.comparison.reference)]
+        parts: list[Piece] = [label_cell(difference.key, plan)]
+        texts = apart([written(value) for value in difference.values], plan.cell)
+        for index in self.columns[: plan.shown]:
+            style = "$text-muted" if difference.values[index] == reference else "bold"
+            parts += [(" " * GAP, ""), (fit(texts[index], plan.cell, right=True), style)]
+        return Content.assemble(*parts)
+
+
+def apart(texts: list[str], width: int) -> list[str]:
+    """Texts that are too long for a column, without what they have in common: that is not what differs."""
+    if max(map(len, texts)) <= width:
+        return texts
+    known = [text for text in texts if text != words.UNKNOWN]
+    head = _shared(known)
+    tail = _shared([text[:head:-1] for text in known])
+    return [text if text == words.UNKNOWN else _middle(text, head, tail) for text in texts]
+
+
+def _shared(texts: list[str]) -> int:
+    """How many characters all of them begin with."""
+    return next((at for at, letters in enumerate(zip(*texts, strict=False)) if len(set(letters)) > 1), 0)
+
+
+def _middle(text: str, head: int, tail: int) -> str:
+    """A text without its first and last characters but for one, which tells where it belongs."""
+    start, end = max(0, head - 1), len(text) - max(0, tail - 1)
+    return ("…" if start else "") + text[start:end] + ("…" if end < len(text) else "")

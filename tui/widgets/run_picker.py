@@ -1,0 +1,139 @@
+"""The runs of the compared model: which are side by side, and which one the others are measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+
+from engine.analysis.comparison import Comparison
+from engine.analysis.history import model_of
+from engine.analysis.snapshot import Snapshot
+from engine.records import Job
+from tui import wishes
+from tui.commands import Command, Commanding
+from tui.widgets.line_list import LineList
+from tui.widgets.run_columns import INDENT, Scene, plan, row
+
+
+class TogglePicked(Command):
+    """Put this run into the comparison, or take it out."""
+
+    KEYS = "space"
+    LABEL = "in or out"
+    FOOTER = True
+
+
+class SetReference(Command):
+    """Measure the other runs against this one; again, against the best."""
+
+    KEYS = "equals_sign"
+    LABEL = "reference"
+    FOOTER = True
+
+
+class RunPicker(Commanding, LineList):
+    """Space takes a run in or out, = makes it the reference that deltas are against. Arrows or j k move.
+
+    The compared runs stand first, in their order; below them are the model's other runs.
+    """
+
+    TITLE_IN_HELP = "Compared runs"
+    COMMANDS = (TogglePicked, SetReference, wishes.OpenJob)
+
+    snapshot: reactive[Snapshot | None] = reactive(None)
+
+    @dataclass
+    class Picked(Message):
+        """Other runs shall be compared.
+
+        Args:
+            job_ids: They, in their order.
+        """
+
+        job_ids: tuple[str, ...]
+
+    @dataclass
+    class Reference(Message):
+        """Deltas shall be against another run.
+
+        Args:
+            job_id: It; None for the best.
+        """
+
+        job_id: str | None
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._jobs: tuple[Job, ...] = ()
+        self._scene: Scene | None = None
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """What is compared now."""
+        return self.snapshot.compared if self.snapshot else None
+
+    def subject(self) -> tuple[str, ...]:
+        """The run under the cursor."""
+        return (str(self.key),) if self.key is not None else ()
+
+    def watch_snapshot(self, snapshot: Snapshot | None) -> None:
+        """Take in the runs."""
+        if snapshot is None or snapshot.compared is None:
+            self._jobs = ()
+        else:
+            compared = snapshot.compared.jobs
+            ids, models = {job.id for job in compared}, {model_of(job) for job in compared}
+            others = (job for job in snapshot.jobs if model_of(job) in models and job.id not in ids)
+            self._jobs = (*compared, *others)
+            known = {job.id: job for job in (*snapshot.jobs, *compared)}
+            self._scene = Scene.of(known.values(), snapshot.taken_at)
+        self.show([job.id for job in self._jobs])
+
+    def draw(self, row_number: int, width: int) -> Content:
+        """A run as the History screen shows it, with its place in the comparison."""
+        job, comparison = self._jobs[row_number], self.comparison
+        assert self._scene is not None and comparison is not None
+        digits = max(2, len(str(max(other.number for other in self._jobs))))
+        longest = max(len(other.name) for other in self._jobs)
+        compared = row_number < len(comparison.jobs)
+        line = row(job, plan(width, digits, longest), self._scene, compared)
+        if compared and job.id == comparison.reference:
+            line = Content.assemble(line[:2], ("=", "bold $accent"), line[3:])
+        return line
+
+    def on_toggle_picked(self, command: TogglePicked) -> None:
+        """In or out; two runs stay at least."""
+        command.stop()
+        comparison = self.comparison
+        if comparison is None or not self._jobs:
+            return
+        job = self._jobs[self.row]
+        ids = tuple(other.id for other in comparison.jobs)
+        if job.id not in ids:
+            self.post_message(self.Picked((*ids, job.id)))
+        elif len(ids) > 2:
+            self.post_message(self.Picked(tuple(other for other in ids if other != job.id)))
+        else:
+            self.notify("A comparison needs two runs: take another in first.", timeout=3)
+
+    def on_set_reference(self, command: SetReference) -> None:
+        """Pin the reference, or let it be the best again."""
+        command.stop()
+        comparison = self.comparison
+        if comparison is None or not self._jobs:
+            return
+        job = self._jobs[self.row]
+        if job.id not in {other.id for other in comparison.jobs}:
+            self.notify("Only a compared run can be the reference: space takes this one in.", timeout=3)
+        else:
+            self.post_message(self.Reference(None if job.id == comparison.reference else job.id))
+
+    def clicked(self, x: int, chain: int) -> None:
+        """The mark's column takes in and out, a double click opens."""
+        if x < INDENT:
+            self.post_message(TogglePicked())
+        elif chain == 2:
+            self.post_message(wishes.OpenJob(self.subject()))
