@@ -5,13 +5,26 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import sys
-from typing import TextIO
+from typing import Final, TextIO
 
 import click
 
+from tui.cli.compare import compare_command
+from tui.cli.data import validate
 from tui.cli.doctor import doctor
 from tui.cli.errors import BAD_INPUT, PodiumGroup, complain
+from tui.cli.hiding import archive, delete, restore, undo
+from tui.cli.jobs import jobs, show
+from tui.cli.logs import logs
 from tui.cli.output import colour_wanted, interactive
+from tui.cli.progress import checkpoints, metrics
+from tui.cli.score import score
+from tui.cli.templates import templates
+
+COMMANDS: Final = (
+    jobs, show, logs, metrics, checkpoints, compare_command,
+    archive, restore, delete, undo, validate, templates, score, doctor,
+)  # fmt: skip
 
 
 def version() -> str:
@@ -53,5 +66,5 @@ def _never_choke(stream: TextIO) -> None:
         stream.reconfigure(errors="replace")  # type: ignore[attr-defined]
 
 
-for command in (doctor,):
+for command in COMMANDS:
     podium.add_command(command)

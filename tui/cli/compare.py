@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
-
 import click
 
-from engine.analysis.comparison import Cell, Comparison, Row, Unit, compare
+from engine.analysis import format as words
+from engine.analysis.comparison import Cell, Comparison, Row, compare
+from engine.analysis.export import to_json, written
+from engine.analysis.recommendation import names_of
 from engine.errors import BadInput
-from engine.records import Job
-from tui import words
 from tui.cli.options import jobs_argument, json_option
 from tui.cli.output import emit, line, one_line, table
 from tui.cli.progress import checkpoint_json
 from tui.cli.workplace import find_all, up_to_date
-
-WRITTEN: Final[Mapping[Unit, Callable[[float | None], str]]] = {
-    "loss": words.loss,
-    "epoch": words.short,
-    "seconds": words.duration,
-    "dollars": words.dollars,
-    "percent": words.percent,
-    "number": words.short,
-    "bytes": words.size,
-    "rate": words.short,
-}
 
 
 @click.command("compare")
@@ -45,24 +32,14 @@ def compare_command(jobs: tuple[str, ...], reference: str | None, as_json: bool)
     comparison = compare(found, checkpoints, reference=against)
     if as_json:
         shown = {job_id: [checkpoint_json(each) for each in every] for job_id, every in checkpoints.items()}
-        emit("comparison", comparison_json(comparison) | {"checkpoints": shown})
+        emit("comparison", to_json(comparison) | {"checkpoints": shown})
     else:
         _show(comparison)
 
 
-def comparison_json(comparison: Comparison) -> dict[str, object]:
-    """A comparison, its runs named by their ids."""
-    return {
-        "job_ids": [job.id for job in comparison.jobs],
-        "reference": comparison.reference,
-        "rows": comparison.rows,
-        "differences": comparison.differences,
-        "recommendation": comparison.recommendation,
-    }
-
-
 def _show(comparison: Comparison) -> None:
-    names = [_short_name(job, comparison) for job in comparison.jobs]
+    known = names_of(comparison.jobs)
+    names = [known[job.id] for job in comparison.jobs]
     rows = [(row.label, *(_cell(row, cell) for cell in row.cells)) for row in comparison.rows]
     table(("", *names), rows, right=names)
     if comparison.differences:
@@ -78,17 +55,11 @@ def _show(comparison: Comparison) -> None:
         line(one_line(f"  but: {caveat}"), fg="yellow")
 
 
-def _short_name(job: Job, comparison: Comparison) -> str:
-    """Its name, and its number where several bear that name."""
-    alike = [other for other in comparison.jobs if other.name == job.name]
-    return f"{job.name} #{job.number}" if len(alike) > 1 else job.name
-
-
 def _cell(row: Row, cell: Cell) -> str:
-    written = WRITTEN[row.unit]
-    text = written(cell.value) if cell.of is None else f"{written(cell.value)} / {written(cell.of)}"
-    delta = "" if not cell.delta else f" {words.change(cell.delta)}"
-    return f"{'★ ' if cell.best else ''}{text}{delta}"
+    text = written(cell.value, row.unit)
+    total = f" / {written(cell.of, row.unit)}" if cell.of is not None and cell.value is not None else ""
+    delta = f" {words.change(cell.delta)}" if cell.delta else ""
+    return f"{'★ ' if cell.best else ''}{text}{total}{delta}"
 
 
 def _value(value: object) -> str:

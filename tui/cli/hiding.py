@@ -6,9 +6,9 @@ from typing import Final
 
 import click
 
+from engine.analysis import format as words
 from engine.errors import BadInput
 from engine.store.base import Action, Done
-from tui import words
 from tui.cli.options import jobs_argument, json_option
 from tui.cli.output import emit, interactive, line, one_line
 from tui.cli.workplace import find_all, up_to_date

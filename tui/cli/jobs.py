@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
+from engine.analysis import format as words
 from engine.records import Alert, Job, Trend
-from tui import words
 from tui.cli.options import job_argument, json_option
 from tui.cli.output import emit, fields, line, one_line, table
 from tui.cli.workplace import up_to_date

@@ -45,9 +45,13 @@ def _lines(log: Path, last: int | None) -> Iterable[bytes]:
     """The lines of a log with their ends; none where there is no log yet."""
     try:
         with log.open("rb") as file:
-            yield from file if last is None else deque(file, last)
+            yield from _tail(file, last)
     except FileNotFoundError:
         return
+
+
+def _tail(file: BinaryIO, last: int | None) -> Iterable[bytes]:
+    return file if last is None else deque(file, last)
 
 
 def _texts(log: Path, last: int | None) -> list[str]:
@@ -64,7 +68,7 @@ def _followed(store: Store, job_id: str, log: Path, last: int | None) -> Iterato
         time.sleep(PERIOD)
         catch_up(store, Home.default())
     with log.open("rb") as file:
-        yield from file if last is None else deque(file, last)
+        yield from _tail(file, last)
         while True:
             # Asked before reading: what it wrote before its end is then in the file.
             catch_up(store, Home.default())
@@ -76,7 +80,7 @@ def _followed(store: Store, job_id: str, log: Path, last: int | None) -> Iterato
 
 
 def _write(lines: Iterable[bytes]) -> None:
-    out: BinaryIO = click.get_binary_stream("stdout")
+    out = sys.stdout.buffer
     on_terminal = sys.stdout.isatty()
     for line in lines:
         out.write(_cleaned(line) if on_terminal else line)

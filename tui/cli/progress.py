@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from engine.analysis import format as words
 from engine.records import Checkpoint
 from scorer import Score
-from tui import words
 from tui.cli.options import job_argument, json_option
 from tui.cli.output import emit, line, table
 from tui.cli.workplace import up_to_date

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from engine.analysis import format as words
 from engine.home import Home
-from tui import words
 from tui.cli.checks.finding import Finding
 
 SMALL_DISK: Final = 5_000_000_000

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Final
 
-from tui import words
+from engine.analysis import format as words
 from tui.cli.checks.finding import Finding
 
 PATIENCE: Final = 4.0
