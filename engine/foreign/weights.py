@@ -71,7 +71,8 @@ def _problem(folder: str, sizes: dict[str, int], folders: list[str]) -> str:
             return f"{min(missing)} is missing"
     if STATE not in sizes:
         return f"no {STATE}"
-    return "" if _ends_well(f"{folder}/{STATE}", sizes[STATE]) else f"{STATE} is cut off"
+    whole = sizes[STATE] and _ends_well(f"{folder}/{STATE}", sizes[STATE])
+    return "" if whole else f"{STATE} is cut off"
 
 
 def _whole(path: str, size: int) -> bool:
@@ -94,9 +95,8 @@ def _promised(header: bytes) -> int:
     """
     try:
         tensors = json.loads(header)
-        return max(
-            (item["data_offsets"][1] for name, item in tensors.items() if name != "__metadata__"), default=0
-        )
+        ends = [item["data_offsets"][1] for name, item in tensors.items() if name != "__metadata__"]
+        return max(ends, default=0) if all(isinstance(end, int) for end in ends) else -1
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return -1
 
