@@ -44,9 +44,26 @@ class Home:
         """The folders of deleted jobs, until they are purged."""
         return self.path / "trash"
 
+    @property
+    def slot(self) -> Path:
+        """The lock that the one local job that trains holds."""
+        return self.path / "local.slot"
+
     def job(self, job_id: str) -> JobFolder:
-        """The folder of one job."""
-        return JobFolder(self.jobs / job_id)
+        """The folder of one job.
+
+        Raises:
+            ValueError: The id is no name of a folder: it would lead out of here.
+        """
+        return JobFolder(self.jobs / _plain(job_id))
+
+    def trashed(self, job_id: str) -> Path:
+        """Where the folder of a deleted job is kept.
+
+        Raises:
+            ValueError: The id is no name of a folder.
+        """
+        return self.trash / _plain(job_id)
 
     def create(self) -> None:
         """Make the folders.
@@ -63,4 +80,13 @@ class Home:
                 "Set PODIUM_HOME to a folder that you may write to.",
             ) from None
         if not os.access(self.path, os.W_OK):
-            raise BadInput(f"{self.path}: no write permission", "Set PODIUM_HOME to a folder that you may write to.")
+            raise BadInput(
+                f"{self.path}: no write permission", "Set PODIUM_HOME to a folder that you may write to."
+            )
+
+
+def _plain(job_id: str) -> str:
+    """The id, if it is the name of something inside a folder."""
+    if job_id in ("", ".", "..") or "/" in job_id or "\0" in job_id:
+        raise ValueError(f"{job_id!r} is no job id")
+    return job_id

@@ -260,6 +260,10 @@ class EventWriter:
             sync: Also fsync (evals and saves: what must survive a power cut).
             data: The payload.
         """
+        return self.put(type, step, data, sync=sync)
+
+    def put(self, type: str, step: int | None, data: Mapping[str, Any], *, sync: bool = False) -> Event:
+        """Write one event whose payload is at hand as a mapping, of any type and with any keys."""
         with self._threads:
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
@@ -267,7 +271,7 @@ class EventWriter:
             finally:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)
 
-    def _append(self, type: EventType, step: int | None, data: Mapping[str, Any], sync: bool) -> Event:
+    def _append(self, type: str, step: int | None, data: Mapping[str, Any], sync: bool) -> Event:
         """Write one event while the lock is held."""
         size = os.fstat(self._fd).st_size
         torn = False

@@ -57,7 +57,7 @@ class Pod(Protocol):
         ...
 
     async def run(
-        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60  # noqa: ASYNC109
     ) -> Completed:
         """Run a command to its end; `timeout` in seconds."""
         ...
@@ -77,7 +77,8 @@ class Pod(Protocol):
     def follow(self, job_id: str, cursors: Mapping[str, int]) -> AsyncIterator[Chunk]:
         """Stream files of the job's folder from the given offsets, for ever, as they grow.
 
-        An empty chunk is yielded now and then as a sign of life. Missing files are waited for.
+        An empty chunk is yielded now and then as a sign of life, and soon after the last byte; it
+        also says that all files were at their ends. Missing files are waited for.
         """
         ...
 
