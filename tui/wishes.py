@@ -12,6 +12,7 @@ from textual.message import Message
 from engine.analysis.snapshot import Snapshot
 from engine.records import Job
 from tui.commands import Command
+from tui.what_goes import what_goes
 from tui.words import dollars, listed
 
 ScreenName = Literal["job", "comparison", "history"]
@@ -175,11 +176,8 @@ class DeleteJobs(Wish):
     LABEL = "delete"
 
     def warning(self, snapshot: Snapshot) -> str:
-        """Which runs go, and what they cost."""
-        jobs = self.jobs(snapshot)
-        spent = sum(job.cost_total or 0 for job in jobs)
-        paid = f" {dollars(spent)} of training is in them." if spent else ""
-        return f"Delete {listed(job.name for job in jobs)}?{paid}\nThey go to the trash: z brings them back."
+        """Which runs go, what they hold, and whether a model's best is among them."""
+        return what_goes(self.jobs(snapshot), snapshot.jobs)
 
 
 class UndoLast(Wish):

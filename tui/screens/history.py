@@ -17,6 +17,7 @@ from engine.records import Job
 from tui import wishes, words
 from tui.commands import Command
 from tui.screens.base import PodiumScreen
+from tui.widgets.clean import clean
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.line_list import LineList
 from tui.widgets.marked_bar import MarkedBar
@@ -63,6 +64,10 @@ class StepBack(Command):
 CLEARING: Final = (wishes.RestoreJobs, wishes.ArchiveJobs, wishes.DeleteJobs, CompareMarked, wishes.UndoLast)
 """What the last line offers to do with the marked runs."""
 
+_NEED_RUNS: Final = {
+    command.__name__ for command in (wishes.ArchiveJobs, wishes.DeleteJobs, wishes.RestoreJobs)
+}
+
 
 class HistoryScreen(PodiumScreen):
     """All runs of all models."""
@@ -108,14 +113,21 @@ class HistoryScreen(PodiumScreen):
         return True
 
     def action_command(self, name: str) -> None:
-        """Post the command, unless it needs a run and there is none."""
-        needs_run = name in {
-            command.__name__ for command in (wishes.ArchiveJobs, wishes.DeleteJobs, wishes.RestoreJobs)
-        }
-        if needs_run and not self.subject():
-            self.notify("No run here: go to one, or mark some with space.", timeout=3)
-        else:
+        """Post the command, unless it needs a run and there is none; a live run is never deleted."""
+        if name not in _NEED_RUNS:
             super().action_command(name)
+            return
+        jobs = self._subjects()
+        if name == wishes.DeleteJobs.__name__ and (live := [job for job in jobs if job.status.live]):
+            self.notify(
+                f"{words.listed(clean(job.name) for job in live)} must be stopped first.", markup=False
+            )
+            jobs = [job for job in jobs if not job.status.live]
+        elif not jobs:
+            self.notify("No run here: go to one, or mark some with space.", timeout=3)
+        if jobs:
+            command = next(command for command in self.commands() if command.__name__ == name)
+            self.post_message(command(tuple(job.id for job in jobs)))
 
     def _subjects(self) -> list[Job]:
         runs = self.runs

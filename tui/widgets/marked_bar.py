@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from textual.content import Content
 from textual.reactive import reactive
 from textual.style import Style
@@ -12,19 +10,7 @@ from textual.widget import Widget
 from engine.records import Job
 from tui import words
 from tui.commands import Command
-
-
-def holdings(jobs: Sequence[Job]) -> str:
-    """What some runs hold: `28.4 GB here · $8.70 of training`; unknown sizes are left out, and said."""
-    sizes = [job.size_bytes for job in jobs if job.size_bytes is not None]
-    spent = [job.cost_total for job in jobs if job.cost_total]
-    parts = []
-    if sizes:
-        least = "at least " if len(sizes) < len(jobs) else ""
-        parts.append(f"{least}{words.size(sum(sizes))} here")
-    if spent:
-        parts.append(f"{words.dollars(sum(spent))} of training")
-    return " · ".join(parts)
+from tui.what_goes import held
 
 
 class MarkedBar(Widget):
@@ -52,15 +38,15 @@ class MarkedBar(Widget):
         return left
 
     def _left(self) -> Content:
-        held = holdings(self.jobs)
+        there = held(self.jobs)
         if self.ranging:
             how = ": move to its other end, v marks it, esc gives it up"
             return Content.assemble(("range", "bold $accent"), (how, "$text-muted"))
         if self.marks:
             return Content.assemble(
-                (f"{words.count(self.marks)} marked", "bold $accent"), f": {held}" if held else ""
+                (f"{words.count(self.marks)} marked", "bold $accent"), f": {there}" if there else ""
             )
-        return Content.styled(f"this run: {held}" if held else "space marks runs", "$text-muted")
+        return Content.styled(f"this run: {there}" if there else "space marks runs", "$text-muted")
 
     def _action(self, command: type[Command]) -> Content:
         entry = Content.assemble((command.shown(), "bold $accent"), " ", (command.label(), "$text-muted"))

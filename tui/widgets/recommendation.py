@@ -12,11 +12,10 @@ from textual.widgets import Static
 
 from engine.analysis.comparison import Comparison
 from engine.records import Job
-from tui import words
 from tui.commands import Commanding
 from tui.themes import run_style
+from tui.what_goes import held
 from tui.widgets.clean import clean
-from tui.widgets.marked_bar import holdings
 
 
 def losers(comparison: Comparison | None) -> tuple[Job, ...]:
@@ -65,8 +64,7 @@ def sentences(comparison: Comparison) -> Content:
 
 def _offer(jobs: Sequence[Job]) -> Content:
     names = Content(", ").join([Content.styled(f"{job.number:02}", run_style(job.number)) for job in jobs])
-    freed = sum(job.size_bytes or 0 for job in jobs)
-    held = f" ({words.size(freed)})" if freed else f" ({holdings(jobs)})" if holdings(jobs) else ""
+    there = f" ({held(jobs)})" if held(jobs) else ""
     return Content.assemble(
-        ("a", "bold $accent"), " archives ", names, ", ", ("d", "bold $accent"), f" deletes{held}"
+        ("a", "bold $accent"), " archives ", names, ", ", ("d", "bold $accent"), f" deletes{there}"
     )

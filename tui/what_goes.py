@@ -1,0 +1,83 @@
+"""What runs hold, and what a deletion takes away: run by run, in words, sizes and dollars. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from rich.cells import cell_len, set_cell_size
+
+from engine.analysis.history import best_of, model_of
+from engine.records import Job
+from tui import words
+from tui.widgets.clean import clean
+
+_MOST: Final = 6
+"""How many runs are listed one by one."""
+_NAME: Final = 20
+"""Cells of a name: a line then fits the dialog."""
+
+
+def what_goes(going: Sequence[Job], every: Iterable[Job]) -> str:
+    """The question, then a line a run, then the sum and what speaks against it; empty when nothing goes.
+
+    Args:
+        going: The runs that would go.
+        every: All runs, to tell whether a model loses its best one.
+    """
+    if not going:
+        return ""
+    what = clean(going[0].name) if len(going) == 1 else f"these {len(going)} runs"
+    lines = [f"Delete {what}?", *_table(going[:_MOST])]
+    if len(going) > _MOST:
+        rest = going[_MOST:]
+        lines.append(f"and {len(rest)} more")
+    lines.append("")
+    if len(going) > 1 and (sum_of_all := held(going)):
+        lines.append(f"In all {sum_of_all}.")
+    if best := _best_among(going, every):
+        verb, of = ("is", "its model") if len(best) == 1 else ("are", "their models")
+        lines.append(f"{words.listed(clean(job.name) for job in best)} {verb} the best of {of}.")
+    lines.append("To the trash, files and all: z brings them back.")
+    return "\n".join(lines)
+
+
+def _table(jobs: Sequence[Job]) -> list[str]:
+    width = min(_NAME, max(cell_len(clean(job.name)) for job in jobs))
+    return [_line(job, width) for job in jobs]
+
+
+def _line(job: Job, width: int) -> str:
+    name = clean(job.name)
+    name = set_cell_size(name, width - 1) + "…" if cell_len(name) > width else set_cell_size(name, width)
+    spent = words.dollars(job.cost_total) if job.cost_total else ""
+    return f"{job.number:02} {name}  {_checkpoints(job):14}{words.size(job.size_bytes):>9}{spent:>9}"
+
+
+def _checkpoints(job: Job) -> str:
+    count = job.checkpoint_count
+    return "" if count is None else f"{count:3} checkpoint{'s' if count != 1 else ''}"
+
+
+def held(jobs: Sequence[Job]) -> str:
+    """What some runs hold: `28.4 GB here · $8.70 of training`; empty when nothing is known of it."""
+    sizes = [job.size_bytes for job in jobs if job.size_bytes is not None]
+    spent = sum(job.cost_total or 0 for job in jobs)
+    parts = []
+    if sizes:
+        least = "at least " if len(sizes) < len(jobs) else ""
+        parts.append(f"{least}{words.size(sum(sizes))} here")
+    if spent:
+        parts.append(f"{words.dollars(spent)} of training")
+    return " · ".join(parts)
+
+
+def _best_among(going: Sequence[Job], every: Iterable[Job]) -> list[Job]:
+    """Those that are the best of their model among all that are not hidden."""
+    gone = {job.id for job in going}
+    models: dict[str, list[Job]] = {}
+    for job in every:
+        if not (job.archived or job.deleted):
+            models.setdefault(model_of(job), []).append(job)
+    best = [best_of(jobs) for jobs in models.values() if len(jobs) > 1]
+    return [job for job in best if job is not None and job.id in gone]
