@@ -28,9 +28,9 @@ def classify(error: BaseException, folder: JobFolder) -> TrainingError | None:
     if isinstance(error, TrainingError):
         return error
     if isinstance(error, BadDataset):
-        return TrainingError("dataset", error.what, error.advice)
+        return TrainingError("dataset", error.what, error.advice or "Correct the data and start again.")
     if isinstance(error, BadSpec):
-        return TrainingError("spec", error.what, error.advice)
+        return TrainingError("spec", error.what, error.advice or "Correct the spec and start again.")
     if isinstance(error, PodiumError):
         return TrainingError("unknown", error.what, error.advice)
     for cause in _chain(error):

@@ -45,7 +45,10 @@ class PodiumTrainer(_Base):
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """A checkpoint that does not fit the model is an error; tied weights are saved once and fit."""
         tied = getattr(self.model, "all_tied_weights_keys", None) or {}
-        strange = [*load_result.unexpected_keys, *(key for key in load_result.missing_keys if key not in tied)]
+        strange = [
+            *load_result.unexpected_keys,
+            *(key for key in load_result.missing_keys if key not in tied),
+        ]
         if strange:
             raise TrainingError(
                 "model",

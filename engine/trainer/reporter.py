@@ -126,11 +126,7 @@ class Reporter(_Base):
             return
         self._verdict = verdict.name
         self.attempt.events.append(
-            EventType.TREND,
-            step,
-            **dict[str, Any](verdict.numbers),
-            verdict=verdict.name,
-            evidence=verdict.evidence,
+            EventType.TREND, step, verdict=verdict.name, evidence=verdict.evidence, numbers=verdict.numbers
         )
         if (alarm := _ALARMS.get(verdict.name)) and alarm[0] not in self._alarmed:
             self._alarmed.add(alarm[0])
@@ -159,7 +155,8 @@ class Reporter(_Base):
             return
         schedule, optimizer = self.trainer.lr_scheduler, self.trainer.optimizer
         schedule.base_lrs = [rate] * len(schedule.base_lrs)
-        for group, now in zip(optimizer.param_groups, _scheduled(schedule), strict=True):
+        schedule._last_lr = _scheduled(schedule)
+        for group, now in zip(optimizer.param_groups, schedule._last_lr, strict=True):
             group["initial_lr"], group["lr"] = rate, now
         self.attempt.alert("learning_rate_changed", f"learning rate set to {rate:g}, as asked", "info", step)
 

@@ -1,0 +1,169 @@
+"""What can't work is told in one line with advice, by exit status 3 and an event; no traceback."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import TrainingError
+from engine.job.folder import JobFolder
+from engine.trainer import failures
+from engine.trainer.__main__ import FAILED_FOR_GOOD, main
+from tests.trainer import jobs
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def failure(folder: JobFolder, output: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Run the trainer on a job that must fail; what its state event says."""
+    assert main([str(folder.path)]) == FAILED_FOR_GOOD
+    state = jobs.events(folder, "state")
+    assert len(state) == 1
+    data = dict(state[0].data)
+    assert data["status"] == "failed"
+    assert data["advice"]
+    printed = output.readouterr()
+    assert "Traceback" not in printed.out + printed.err
+    assert f"failed: {data['error']}. {data['advice']}" in printed.out
+    assert not folder.final.exists()
+    return data
+
+
+def test_a_broken_row_is_named(job: JobFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = job.dataset.read_text().splitlines()
+    lines[6] = '{"messages": [}'
+    job.dataset.write_text("\n".join(lines))
+    data = failure(job, capsys)
+    assert data["kind"] == "dataset"
+    assert "dataset.jsonl: row 7: is not JSON" in data["error"]
+
+
+def test_a_missing_dataset_is_told(job: JobFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    job.dataset.unlink()
+    assert failure(job, capsys)["kind"] == "dataset"
+
+
+def test_a_broken_spec_is_told(job: JobFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    job.spec.write_text('{"name": "x"}')
+    assert main([str(job.path)]) == FAILED_FOR_GOOD
+    assert jobs.events(job, "state")[0].data["kind"] == "spec"
+    assert "model is missing; dataset is missing" in capsys.readouterr().out
+
+
+def test_a_model_that_is_not_here_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = jobs.make_job(tmp_path / "a", {"model": {"name": "nobody/no-such-model", "build": None}})
+    data = failure(folder, capsys)
+    assert data["kind"] == "model"
+    assert "nobody/no-such-model: not on this machine, and the Hub can't be reached" in data["error"]
+    folder = jobs.make_job(tmp_path / "b", {"model": {"name": "/no/such/folder", "build": None}})
+    assert "/no/such/folder: no such folder" in failure(folder, capsys)["error"]
+
+
+def test_a_broken_model_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    folder = jobs.make_job(tmp_path / "a", {"model": {"name": str(tmp_path / "model"), "build": None}})
+    assert "can't be loaded" in failure(folder, capsys)["error"]
+
+
+def test_messages_need_a_chat_template_that_marks_the_answers(
+    trained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = {"name": str(trained.folder.path / "base"), "build": None}
+    plain = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    folder = jobs.make_job(tmp_path / "a", {"model": {**model, "chat_template": plain}})
+    data = failure(folder, capsys)
+    assert data["kind"] == "tokenizer"
+    assert "does not mark what the assistant says" in data["error"]
+    folder = jobs.make_job(tmp_path / "b", {"model": {**model, "chat_template": ""}})
+    assert "has no chat template" in failure(folder, capsys)["error"]
+
+
+def test_training_without_an_answer_to_learn_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = jobs.make_job(tmp_path / "a", {"training": {"max_length": 5}})
+    data = failure(folder, capsys)
+    assert data["kind"] == "dataset"
+    assert "no answer is left within max_length 5" in data["error"]
+    assert not jobs.events(folder, "train")
+
+
+def test_quantization_without_bitsandbytes_is_refused_before_the_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    changes = {"model": {"name": "x", "build": None}, "quantization": {}, **jobs.LORA}
+    data = failure(jobs.make_job(tmp_path / "a", changes), capsys)
+    assert "bitsandbytes" in data["error"]
+
+
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint_whole(
+    small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from engine.trainer import checkpoints
+
+    folder = jobs.make_job(small_disk / "job", {"training": {"keep_checkpoints": None, "eval_steps": 1}})
+    assert main([str(folder.path)]) == FAILED_FOR_GOOD
+    assert f"{folder.path}: no space left on the disk" in capsys.readouterr().out
+    steps = checkpoints.steps(folder)
+    assert steps
+    assert not any(checkpoints.damage(folder.checkpoint(step)) for step in steps)
+
+
+def test_no_permission_names_the_file(tmp_path: Path) -> None:
+    found = failures.classify(PermissionError(13, "Permission denied", "/data/x"), JobFolder(tmp_path))
+    assert found is not None
+    assert (found.kind, found.what) == ("permission", "/data/x: no permission")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:116] DefaultCPUAllocator: can't allocate memory: you tried"
+        ),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_is_known_by_its_words(error: BaseException, tmp_path: Path) -> None:
+    found = failures.classify(error, JobFolder(tmp_path))
+    assert found is not None
+    assert found.kind == "out_of_memory"
+    assert "batch_size" in found.advice
+
+
+def test_a_real_failed_allocation_is_out_of_memory(tmp_path: Path) -> None:
+    import torch
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert failures.out_of_memory(caught.value)
+    with pytest.raises(TrainingError) as wrapped:
+        try:
+            torch.empty(1 << 60, dtype=torch.uint8)
+        except RuntimeError as error:
+            raise TrainingError("unknown", "wrapped") from error
+    assert failures.out_of_memory(wrapped.value)
+
+
+def test_an_unknown_error_is_a_crash_and_not_a_verdict(tmp_path: Path) -> None:
+    assert failures.classify(ZeroDivisionError("x"), JobFolder(tmp_path)) is None
+
+
+def test_a_folder_without_a_job_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "job.json: no such file" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.jsonl"))
