@@ -93,9 +93,15 @@ class PodiumApp(Commanding, App[None]):
         """Open the desk, then answer changes with snapshots until the app ends."""
         await self._told(self.desk.open(self._pulse.mark_from_thread))
         self.theme = self.desk.recall("theme", self.theme)
+        self.theme_changed_signal.subscribe(self, lambda theme: self.desk.remember("theme", theme.name))
         self.set_interval(1, self._tick)
         self._pulse.mark()
         await self._pulse.run()
+
+    @property
+    def idle(self) -> bool:
+        """Is the last snapshot the newest that there can be?"""
+        return self.snapshot is not None and self._pulse.idle
 
     async def _take(self) -> None:
         question = self.question
@@ -198,7 +204,7 @@ class PodiumApp(Commanding, App[None]):
             return None
 
     async def on_unmount(self) -> None:
-        """Keep the theme, let go of the engine."""
+        """Let go of the engine."""
         await self.desk.close()
 
 

@@ -24,6 +24,12 @@ class Pulse:
         self._hurry = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._told = False
+        self._acting = False
+
+    @property
+    def idle(self) -> bool:
+        """Is nothing due and nothing being done?"""
+        return not (self._acting or self._changed.is_set())
 
     def mark(self, *, hurry: bool = False) -> None:
         """Something changed; `hurry` does not wait for the period's end (a key was pressed)."""
@@ -48,7 +54,9 @@ class Pulse:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            self._acting = True
             await self._action()
+            self._acting = False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._period):
                     await self._hurry.wait()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fabricated import FakeDesk, a_log
 
+from tests.tui.fabricated import FakeDesk, a_log
 from tui.app import PodiumApp
 
 

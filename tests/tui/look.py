@@ -13,8 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fabricated import STATES, FakeDesk, a_log  # noqa: E402
-
+from tests.tui.fabricated import STATES, FakeDesk, a_log  # noqa: E402
+from tests.tui.steps import press, settled  # noqa: E402
 from tui.app import PodiumApp  # noqa: E402
 
 
@@ -24,17 +24,10 @@ async def draw(state: str, size: tuple[int, int], keys: list[str]) -> str:
         log.flush()
         app = PodiumApp(FakeDesk(STATES[state], log.name))
         async with app.run_test(size=size) as pilot:
-            await settle(app, pilot)
+            await settled(pilot)
             for key in keys:
-                await pilot.press(key)
-                await settle(app, pilot)
+                await press(pilot, key)
             return app.export_screenshot()
-
-
-async def settle(app: PodiumApp, pilot: object) -> None:
-    """Wait for the snapshot, the threads that draw, and the screen."""
-    for _ in range(6):
-        await pilot.pause(0.1)
 
 
 if __name__ == "__main__":

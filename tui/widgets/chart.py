@@ -92,6 +92,11 @@ class Chart(Commanding, Widget, can_focus=True):
         """Be ready to draw."""
         self.run_worker(self._pulse.run(), group="draw")
 
+    @property
+    def idle(self) -> bool:
+        """Is the last picture the newest that there can be?"""
+        return self._pulse.idle
+
     # What it is told
 
     def show(self, lines: Sequence[Line], marks: Sequence[Mark] = ()) -> None:

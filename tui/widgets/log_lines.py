@@ -45,6 +45,11 @@ class LogLines:
         return len(self.filter.lines) if self.filter else len(self.log)
 
     @property
+    def stale(self) -> bool:
+        """Is there something in the file that is not among the lines yet?"""
+        return self.log.stale() or self.searching
+
+    @property
     def searching(self) -> bool:
         """Are there whole lines that the filter has not looked at yet?"""
         return self.filter is not None and self.filter.behind

@@ -228,7 +228,7 @@ def _ticks(edges: tuple[float, float], logarithmic: bool, most: int) -> list[flo
 def _x_labels(picture: Picture) -> Iterator[tuple[int, str]]:
     """Labels under their ticks, as many as don't touch."""
     plot = picture.plot
-    ticks = _ticks(picture.x, plot.log_x, max(2, picture.columns // 10))
+    ticks = _ticks(picture.x, plot.log_x, max(2, picture.columns // 8))
     values = [10.0**tick if plot.log_x else tick for tick in ticks]
     free = 0
     for value, label in zip(values, scales.written(values), strict=True):

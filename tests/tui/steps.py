@@ -1,0 +1,47 @@
+"""What tests of the screens do again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+
+from textual.pilot import Pilot
+
+from tui.app import PodiumApp
+from tui.widgets.chart import Chart
+from tui.widgets.log_view import LogView
+
+PATIENCE = 30
+"""How long anything may take, seconds; far more than it does."""
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    deadline = monotonic() + PATIENCE
+    while not condition():
+        assert monotonic() < deadline, "waited in vain"
+        await pilot.pause(0.02)
+    await pilot.pause()
+
+
+async def settled(pilot: Pilot[None]) -> None:
+    """Wait until the snapshot is there, the charts are drawn and the log is read."""
+    app = pilot.app
+    assert isinstance(app, PodiumApp)
+
+    def still() -> bool:
+        front = app.screen_stack[0]
+        charts = all(chart.idle for chart in front.query(Chart) if chart.size.width)
+        logs = all(view.lines is None or not view.lines.stale for view in front.query(LogView))
+        return app.idle and charts and logs
+
+    for _ in range(2):  # an answer to one thing may be a question about another
+        await until(pilot, still)
+        await asyncio.sleep(0)
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    """Press keys and wait for what comes of them."""
+    await pilot.press(*keys)
+    await settled(pilot)
