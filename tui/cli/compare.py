@@ -18,8 +18,9 @@ from tui.cli.workplace import find_all, up_to_date
 @click.command("compare")
 @jobs_argument
 @click.option("--reference", metavar="JOB", help="The run that differences are against; else the best.")
+@click.option("--all", "every", is_flag=True, help="Show every metric, not the main ones alone.")
 @json_option
-def compare_command(jobs: tuple[str, ...], reference: str | None, as_json: bool) -> None:
+def compare_command(jobs: tuple[str, ...], reference: str | None, every: bool, as_json: bool) -> None:
     """Show runs side by side: metrics with the best marked, what differs, and a recommendation."""
     with up_to_date() as store:
         found = find_all(store, jobs)
@@ -31,16 +32,20 @@ def compare_command(jobs: tuple[str, ...], reference: str | None, as_json: bool)
         checkpoints = {job.id: store.checkpoints(job.id) for job in found}
     comparison = compare(found, checkpoints, reference=against)
     if as_json:
-        shown = {job_id: [checkpoint_json(each) for each in every] for job_id, every in checkpoints.items()}
+        shown = {job_id: [checkpoint_json(each) for each in those] for job_id, those in checkpoints.items()}
         emit("comparison", to_json(comparison) | {"checkpoints": shown})
     else:
-        _show(comparison)
+        _show(comparison, every)
 
 
-def _show(comparison: Comparison) -> None:
+def _show(comparison: Comparison, every: bool) -> None:
     known = names_of(comparison.jobs)
     names = [known[job.id] for job in comparison.jobs]
-    rows = [(row.label, *(_cell(row, cell) for cell in row.cells)) for row in comparison.rows]
+    rows = [
+        (row.label, *(_cell(row, cell) for cell in row.cells))
+        for row in comparison.rows
+        if every or row.primary
+    ]
     table(("", *names), rows, right=names)
     if comparison.differences:
         line()

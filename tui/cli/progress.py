@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -26,9 +27,18 @@ def metrics(job: str, last: int | None, as_json: bool) -> None:
         emit("metrics", rows)
     elif rows:
         head = ("STEP", "EPOCH", "TRAIN LOSS", "EVAL LOSS", "LEARNING RATE", "GRAD NORM", "TOKENS/S")
-        table(head, map(_metric_row, rows), right=head)
+        table(head, map(_metric_row, _by_step(rows)), right=head)
     else:
         line("Nothing was logged yet.")
+
+
+def _by_step(rows: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """One row a step: what training and the eval of a step logged, together."""
+    steps: dict[Any, dict[str, Any]] = {}
+    for row in rows:
+        known = {name: value for name, value in row.items() if value is not None}
+        steps.setdefault(row.get("step"), {}).update(known)
+    return steps.values()
 
 
 def _metric_row(row: dict[str, Any]) -> tuple[str, ...]:
