@@ -10,7 +10,7 @@ from typing import Any, Final
 from engine.errors import BadInput, NoSuchJob
 from engine.job.events import Status, stamp
 from engine.store.base import Action, Done
-from engine.store.ingest import write_job
+from engine.store.writes import write_job
 
 _ADVICE: Final = "Stop it first: podium stop JOB."
 

@@ -13,7 +13,7 @@ from engine.errors import StoreError
 from engine.store.migrate import migrate
 
 BUSY_SECONDS: Final = 30.0
-"""How long a writer waits for another one before it gives up."""
+"""A writer's transaction takes milliseconds: who waits for so long waits for something else."""
 
 _TROUBLE: Final = {
     sqlite3.SQLITE_BUSY: ("is locked by another program", "Close what has it open, then try again."),
@@ -32,19 +32,21 @@ class Database:
 
     Args:
         path: The file; made when missing.
+        busy: How long to wait for another writer before giving up, seconds.
 
     Raises:
         StoreError: It can't be opened, or is not ours.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy: float = BUSY_SECONDS) -> None:
         self.path = path
+        self._busy = busy
         self._local = threading.local()
         self._open: dict[threading.Thread, sqlite3.Connection] = {}
         self._guard = threading.Lock()
         self._closed = False
         try:
-            migrate(path)
+            migrate(path, busy)
             self._connection()
         except (sqlite3.Error, OSError) as error:
             raise explained(error, path) from None
@@ -99,7 +101,7 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            db = sqlite3.connect(self.path, BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            db = sqlite3.connect(self.path, self._busy, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA foreign_keys = ON")
             # Safe against a killed process; after a power cut the last deliveries come again from the mirror.
             db.execute("PRAGMA synchronous = NORMAL")

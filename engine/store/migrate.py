@@ -23,23 +23,27 @@ APPLICATION_ID: Final = int.from_bytes(b"Podi", "big")
 """What our database files bear in their header, so that another program's file is never written to."""
 
 
-def migrate(path: Path) -> None:
+def migrate(path: Path, busy: float) -> None:
     """Make the file, or bring it to the current schema; takes well under a millisecond when it is there.
+
+    Args:
+        path: The database file.
+        busy: How long to wait for another writer, seconds.
 
     Raises:
         StoreError: The file is not ours, or was made by a newer Podium.
         sqlite3.Error: It can't be read or written.
     """
-    if _version(path) == SCHEMA_VERSION:
+    if _version(path, busy) == SCHEMA_VERSION:
         return
     with _alone(path.parent):
-        if _version(path) < SCHEMA_VERSION:
-            _apply(path)
+        if _version(path, busy) < SCHEMA_VERSION:
+            _apply(path, busy)
 
 
-def _version(path: Path) -> int:
+def _version(path: Path, busy: float) -> int:
     """The schema version of a file; 0 for a new one. Writes nothing to a file that is not ours."""
-    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as db:
+    with closing(sqlite3.connect(path, busy, isolation_level=None)) as db:
         version = int(db.execute("PRAGMA user_version").fetchone()[0])
         owner = int(db.execute("PRAGMA application_id").fetchone()[0])
         if owner != APPLICATION_ID and _has_tables(db):
@@ -58,7 +62,7 @@ def _has_tables(db: sqlite3.Connection) -> bool:
     return any(not name.lstrip("_").startswith(("yoyo", "sqlite_")) for name in names)
 
 
-def _apply(path: Path) -> None:
+def _apply(path: Path, busy: float) -> None:
     """Apply the migrations that are missing, each in a transaction."""
     import yoyo
 
@@ -67,7 +71,7 @@ def _apply(path: Path) -> None:
         backend.apply_migrations(backend.to_apply(yoyo.read_migrations(str(SCHEMA))))
     finally:
         backend.connection.close()
-    with closing(sqlite3.connect(path, timeout=30)) as db:
+    with closing(sqlite3.connect(path, busy)) as db:
         db.execute("PRAGMA journal_mode = WAL")
 
 

@@ -17,8 +17,8 @@ from engine.records import Alert, Axis, Checkpoint, Curve, HostSample, Job, Save
 from engine.store import actions, lookup
 from engine.store.base import Action, Done, Ingested, Listener
 from engine.store.curves import CurveReader
-from engine.store.database import Database
-from engine.store.ingest import checkpoints_of, offset, take_in, write_job
+from engine.store.database import BUSY_SECONDS, Database
+from engine.store.ingest import offset, take_in
 from engine.store.roster import Roster
 from engine.store.rows import (
     JOB_COLUMNS,
@@ -34,6 +34,7 @@ from engine.store.series import COLUMNS as METRIC_COLUMNS
 from engine.store.series import FACT_COLUMNS, KINDS, row_of
 from engine.store.standing import with_standing
 from engine.store.values import column, json_text
+from engine.store.writes import checkpoints_of, write_job
 
 _JOB: Final = f"SELECT {JOB_SELECT} FROM local_training_jobs WHERE id = ?"
 _ELAPSED: Final = "SELECT elapsed_seconds FROM local_training_jobs WHERE id = ?"
@@ -47,13 +48,14 @@ class SQLiteStore:
 
     Args:
         path: The file; made when missing, in a folder that exists.
+        busy: How long to wait for another writer before giving up, seconds.
 
     Raises:
         StoreError: It can't be opened, is damaged, or is not ours; it is then left as it is.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path)
+    def __init__(self, path: Path, busy: float = BUSY_SECONDS) -> None:
+        self._database = Database(path, busy)
         self._roster = Roster()
         self._listeners: list[Listener] = []
         self._guard = threading.Lock()

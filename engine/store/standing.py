@@ -10,24 +10,25 @@ from scorer import Score, Selection, select
 
 
 def best_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
-    """The checkpoint that the score prefers; None when none has numbers to go by."""
+    """The checkpoint that the score prefers of those that are there; None when none has numbers to go by."""
     best = selection_of(checkpoints).best
     return next((item for item in checkpoints if best is not None and item.score is best), None)
 
 
 def selection_of(checkpoints: Sequence[Checkpoint]) -> Selection:
-    """What the scorer chooses among the scores that were stored, and why."""
-    return select(comparable(checkpoints))
+    """What the scorer chooses, and why: among the checkpoints that are there, else among all."""
+    there = [item for item in checkpoints if item.path is not None]
+    return select(comparable(there or checkpoints))
 
 
 def with_standing(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     """The checkpoints, each told whether it is the best, has the lowest eval loss, or ties with the best."""
-    selection = selection_of(checkpoints)
+    selection, lowest = selection_of(checkpoints), select(comparable(checkpoints)).lowest_eval_loss
     return [
         replace(
             item,
             is_best=item.score is not None and item.score is selection.best,
-            is_lowest_eval_loss=item.score is not None and item.score is selection.lowest_eval_loss,
+            is_lowest_eval_loss=item.score is not None and item.score is lowest,
             tied=any(item.score is score for score in selection.tied),
         )
         for item in checkpoints

@@ -1,0 +1,31 @@
+"""Which type of event changes what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from engine.job.events import Event, EventType
+from engine.store import artifacts, lifecycle, measured
+from engine.store.projection import Projection
+
+HANDLERS: Final[Mapping[str, Callable[[Projection, Event], None]]] = {
+    EventType.START: lifecycle.start,
+    EventType.STATE: lifecycle.state,
+    EventType.PHASE: lifecycle.phase,
+    EventType.TREND: lifecycle.trend,
+    EventType.RESULT: lifecycle.result,
+    EventType.TRAIN: measured.train,
+    EventType.EVAL: measured.evaluation,
+    EventType.HEARTBEAT: measured.heartbeat,
+    EventType.CHECKPOINT: artifacts.checkpoint,
+    EventType.PREDICTION: artifacts.prediction,
+}
+"""Alerts and recoveries change no row: they are read from the events themselves."""
+
+
+def apply(run: Projection, event: Event) -> None:
+    """Take in one event, whatever a pod may have put into its data."""
+    run.tick(event)
+    if handler := HANDLERS.get(event.type):
+        handler(run, event)
