@@ -15,7 +15,16 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from engine.errors import AnswerLost, Conflict, NoSuchPod, NotGone, ProviderDown, ProviderError, RateLimited
+from engine.errors import (
+    AnswerLost,
+    BadRequest,
+    Conflict,
+    NoSuchPod,
+    NotGone,
+    ProviderDown,
+    ProviderError,
+    RateLimited,
+)
 from engine.pods.provider import PodStatus, Rented
 
 T = TypeVar("T")
@@ -98,13 +107,13 @@ class Patience:
         """Ask a pod to change its state, until it has; repeating that request is harmless.
 
         Raises:
-            Conflict, ProviderDown: The provider refuses or fails, and the pod is not in a wanted state.
+            Conflict, BadRequest, ProviderDown: It refuses or fails, and the pod is not in a wanted state.
             NoSuchPod: It is gone.
         """
         refusal: ProviderError | None = None
         try:
             await self.repeat(send)
-        except (Conflict, ProviderDown) as error:
+        except (BadRequest, Conflict, ProviderDown) as error:
             refusal = error
         pod = await look()
         if pod is None or pod.gone:

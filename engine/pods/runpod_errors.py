@@ -25,6 +25,7 @@ _NEXT_GPU = "Try another GPU, cloud or data centre, or try again later."
 _MORE_RIGHTS = "Give the API key more rights in RunPod's console, or ask for something else."
 _MORE_FUNDS = "Add funds in RunPod's console under Billing. Nothing was rented."
 _WHAT_THERE_IS = "`podium pods` shows what there is."
+_WHICH_STATE = "`podium pods` shows the state that it is in."
 _UNDECIDED = {504, 522, 524}
 """Somebody between us and RunPod gave up waiting for it: it may have gone on."""
 _NO_CAPACITY = re.compile(
@@ -44,6 +45,12 @@ _NOT_ALLOWED = re.compile(
 )
 _NOT_UNDERSTOOD = re.compile(
     r"syntax error|cannot query|unknown (?:arg|type)|expected (?:type|value)|cannot represent|invalid", re.I
+)
+_NOT_NOW = re.compile(
+    r"already|not (?:running|stopped|valid)|cannot be (?:stopped|started)|current state", re.I
+)
+_THEIR_FAULT = re.compile(
+    r"something went wrong|try again|internal|time[d -]*out|unavailable|upstream|server error", re.IGNORECASE
 )
 
 
@@ -75,7 +82,7 @@ def refusal(status: int, detail: str, doing: str, retry_after: str | None = None
     if status == 404:
         return NoSuchPod(what, _WHAT_THERE_IS)
     if status == 409:
-        return Conflict(what, "`podium pods` shows the state that it is in.")
+        return Conflict(what, _WHICH_STATE)
     if status == 429:
         wait = seconds(retry_after)
         return RateLimited(what, f"Wait {wait:.0f} s, and see what else uses this API key.", retry_after=wait)
@@ -99,7 +106,11 @@ def query_refusal(message: str, doing: str) -> ProviderError:
         return Forbidden(what, _MORE_RIGHTS)
     if _NOT_UNDERSTOOD.search(message):
         return BadRequest(what, "RunPod does not understand the request; the REST backend may do.")
-    return ProviderDown(what, STATUS_PAGE, outcome="failed")
+    if _NOT_NOW.search(message):
+        return Conflict(what, _WHICH_STATE)
+    if _THEIR_FAULT.search(message):
+        return ProviderDown(what, STATUS_PAGE, outcome="failed")
+    return BadRequest(what, _NEXT_GPU, certain=False)
 
 
 def seconds(retry_after: str | None, default: float = 5) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import BadInput, NoCapacity
@@ -101,6 +101,7 @@ shelves = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(shelves, st.sampled_from([None, 20, 40, 100]))
 def test_candidates_are_all_that_fit_and_are_in_stock_by_price(
     shelf: list[Offer], memory: float | None

@@ -187,9 +187,9 @@ async def test_a_create_whose_answer_is_lost_is_found_by_name_and_not_sent_again
 
 @pytest.mark.parametrize("backend", ["rest", "sdk"])
 async def test_a_create_that_is_answered_too_late_is_found_by_name(backend: str, runpod: Emulator) -> None:
-    hurried = Patience(read_timeout=20, create_timeout=0.5, sleep=runpod.account.clock.sleep)
+    hurried = Patience(read_timeout=20, create_timeout=2, sleep=runpod.account.clock.sleep)
     provider = make(backend, runpod, hurried)
-    runpod.fault(CREATE, Fault(performed=True, hang=3))
+    runpod.fault(CREATE, Fault(performed=True, hang=5))
     made = await provider.create(asked())
     assert [pod.id for pod in runpod.account.named("podium-7")] == [made.id]
     assert count(runpod, CREATE) == 1
@@ -415,7 +415,9 @@ async def test_no_secret_is_in_an_error_its_causes_or_the_log(
     caplog.set_level(logging.DEBUG)
     key, token = runpod.account.key, "hf_planted_secret_0123456789"
     request = asked(env={"HF_TOKEN": token})
-    echo = Fault(status=400, detail=f"can't use {token} with Bearer {key}\x1b]0;owned\x07\nsecond line")
+    echo = Fault(
+        status=400, detail=f"invalid: can't use {token} with Bearer {key}\x1b]0;owned\x07\nsecond line"
+    )
     faults = [echo, Fault(drop=True), Fault(status=401, detail=key), Fault(raw=b"[]")]
     seen = repr(provider) + repr(vars(provider)) + repr(request) + str(request)
     for fault in faults:
