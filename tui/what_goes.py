@@ -27,7 +27,7 @@ def what_goes(going: Sequence[Job], every: Iterable[Job]) -> str:
     """
     if not going:
         return ""
-    what = clean(going[0].name) if len(going) == 1 else f"these {len(going)} runs"
+    what = _name(going[0]) if len(going) == 1 else f"these {len(going)} runs"
     lines = [f"Delete {what}?", *_table(going[:_MOST])]
     if len(going) > _MOST:
         rest = going[_MOST:]
@@ -37,21 +37,25 @@ def what_goes(going: Sequence[Job], every: Iterable[Job]) -> str:
         lines.append(f"In all {sum_of_all}.")
     if best := _best_among(going, every):
         verb, of = ("is", "its model") if len(best) == 1 else ("are", "their models")
-        lines.append(f"{words.listed(clean(job.name) for job in best)} {verb} the best of {of}.")
+        lines.append(f"{words.listed((_name(job) for job in best), 2)} {verb} the best of {of}.")
     lines.append("To the trash, files and all: z brings them back.")
     return "\n".join(lines)
 
 
 def _table(jobs: Sequence[Job]) -> list[str]:
-    width = min(_NAME, max(cell_len(clean(job.name)) for job in jobs))
+    width = max(cell_len(_name(job)) for job in jobs)
     return [_line(job, width) for job in jobs]
 
 
 def _line(job: Job, width: int) -> str:
-    name = clean(job.name)
-    name = set_cell_size(name, width - 1) + "…" if cell_len(name) > width else set_cell_size(name, width)
+    name = set_cell_size(_name(job), width)
     spent = words.dollars(job.cost_total) if job.cost_total else ""
     return f"{job.number:02} {name}  {_checkpoints(job):14}{words.size(job.size_bytes):>9}{spent:>9}"
+
+
+def _name(job: Job) -> str:
+    name = clean(job.name)
+    return name if cell_len(name) <= _NAME else set_cell_size(name, _NAME - 1) + "…"
 
 
 def _checkpoints(job: Job) -> str:

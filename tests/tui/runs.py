@@ -9,13 +9,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from fabricated import NOW, a_job, reduced
-
 from engine.analysis.comparison import compare
 from engine.analysis.snapshot import ChartView, Question, Snapshot, Totals
 from engine.job.events import Status
 from engine.records import Checkpoint, Curve, Job
 from scorer import CheckpointMetrics, score
+from tests.tui.fabricated import NOW, a_job, reduced
 
 QWEN = "Qwen/Qwen2.5-7B-Instruct"
 LLAMA = "meta-llama/Llama-3.2-1B-Instruct"
@@ -112,6 +111,7 @@ def llama(count: int = 38) -> tuple[Job, ...]:
             id=f"llama-{number:04}",
             name=f"tickets-llama-{number:02}",
             base_model=LLAMA,
+            model_name=LLAMA.partition("/")[2],
             size_bytes=1_240_000_000,
             cost_total=round(0.3 + chance.random(), 2),
         )

@@ -88,7 +88,21 @@ class Order:
 
 def arrange(jobs: Iterable[Job], order: Order) -> list[Line]:
     """The lines of the list, from top to bottom."""
-    runs = _sorted(jobs, SORTS[order.sort], order.backwards)
+    return under_models(sorted_runs(jobs, order), order)
+
+
+def sorted_runs(jobs: Iterable[Job], order: Order) -> list[Job]:
+    """The runs in their order, whatever their groups."""
+    sort = SORTS[order.sort]
+    runs = sorted(jobs, key=lambda job: job.created_at, reverse=True)
+    keyed = [(sort.value(job), job) for job in runs]
+    known = [pair for pair in keyed if pair[0] is not None]
+    known.sort(key=lambda pair: pair[0], reverse=sort.falling != order.backwards)
+    return [job for _, job in known] + [job for value, job in keyed if value is None]
+
+
+def under_models(runs: Iterable[Job], order: Order) -> list[Line]:
+    """Sorted runs under the headers of their models, if the order says so."""
     if not order.grouped:
         return list(runs)
     groups: dict[str, list[Job]] = {}
@@ -101,14 +115,6 @@ def arrange(jobs: Iterable[Job], order: Order) -> list[Line]:
         if not folded:
             lines.extend(members)
     return lines
-
-
-def _sorted(jobs: Iterable[Job], sort: Sort, backwards: bool) -> list[Job]:
-    runs = sorted(jobs, key=lambda job: job.created_at, reverse=True)
-    keyed = [(sort.value(job), job) for job in runs]
-    known = [pair for pair in keyed if pair[0] is not None]
-    known.sort(key=lambda pair: pair[0], reverse=sort.falling != backwards)
-    return [job for _, job in known] + [job for value, job in keyed if value is None]
 
 
 def key_of(line: Line) -> str:

@@ -19,7 +19,7 @@ from tui.commands import Command, Commanding
 from tui.widgets.group_line import group_line
 from tui.widgets.line_list import LineList
 from tui.widgets.run_columns import INDENT, Plan, Scene, plan, row
-from tui.widgets.run_lines import SORTS, Group, Line, Order, arrange, key_of
+from tui.widgets.run_lines import SORTS, Group, Line, Order, key_of, sorted_runs, under_models
 
 
 class ToggleMark(Command):
@@ -124,6 +124,7 @@ class RunList(Commanding, LineList):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._jobs: tuple[Job, ...] = ()
+        self._sorted: list[Job] = []
         self._lines: Sequence[Line] = ()
         self._filter = Filter()
         self._marks: dict[str, None] = {}
@@ -192,31 +193,33 @@ class RunList(Commanding, LineList):
 
     # From the snapshot to lines
 
-    def watch_snapshot(self, snapshot: Snapshot | None) -> None:
+    def watch_snapshot(self, before: Snapshot | None, snapshot: Snapshot | None) -> None:
         """Take in the runs; marks of runs that are gone go with them."""
         if snapshot is None:
             return
-        if snapshot.jobs is not self._jobs:
+        if before is None or snapshot.jobs is not before.jobs:
             self._jobs = snapshot.jobs
             self._longest = max((_length(job) for job in self._jobs), default=0)
             known = {job.id for job in self._jobs}
             if not self._marks.keys() <= known:
                 self.mark([job_id for job_id in self._marks if job_id in known])
             self._scene = Scene.of(self._jobs, snapshot.taken_at)
+            self._sorted = sorted_runs(self._jobs, self.order)
             self._arrange()
         else:
             self._scene = replace(self._scene, now=snapshot.taken_at)
             self.redraw()
 
     def watch_order(self) -> None:
-        """Arrange anew."""
+        """Sort and arrange anew."""
+        self._sorted = sorted_runs(self._jobs, self.order)
         self._arrange()
 
     def _arrange(self) -> None:
-        jobs = self._filter.select(self._jobs)
-        self.matching = len(jobs)
+        runs = self._matching()
+        self.matching = len(runs)
         first = not self._lines
-        self._lines = arrange(jobs, self.order)
+        self._lines = under_models(runs, self.order)
         self.show([key_of(line) for line in self._lines])
         if first and len(self._lines) > 1 and isinstance(self._lines[0], Group):
             self.move_to(1)
@@ -259,7 +262,7 @@ class RunList(Commanding, LineList):
             self._toggle([line.id])
             self.action_move(1)
         elif line is not None:
-            self._toggle([job.id for job in self._accepted() if model_of(job) == line.model])
+            self._toggle([job.id for job in self._matching() if model_of(job) == line.model])
 
     def on_mark_range(self, command: MarkRange) -> None:
         """Begin or end a range."""
@@ -276,13 +279,11 @@ class RunList(Commanding, LineList):
     def on_mark_all(self, command: MarkAll) -> None:
         """Mark all that match."""
         command.stop()
-        self._toggle([job.id for job in self._accepted()])
+        self._toggle([job.id for job in self._matching()])
 
-    def _accepted(self) -> list[Job]:
-        """The runs that pass the filter, as listed, folded ones too."""
-        flat = replace(self.order, grouped=False)
-        lines = arrange(self._filter.select(self._jobs), flat)
-        return [line for line in lines if isinstance(line, Job)]
+    def _matching(self) -> list[Job]:
+        """The runs that pass the filter, in their order, folded ones too."""
+        return self._filter.select(self._sorted)
 
     def _toggle(self, job_ids: Sequence[str]) -> None:
         """Mark all of them, or, when all are marked, none."""
