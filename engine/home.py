@@ -65,6 +65,10 @@ class Home:
         """
         return self.trash / _plain(job_id)
 
+    def found(self, job_id: str, *, deleted: bool) -> JobFolder:
+        """Where a job's folder is now: beside the others or, deleted, in the trash."""
+        return JobFolder(self.trashed(job_id)) if deleted else self.job(job_id)
+
     def create(self) -> None:
         """Make the folders.
 

@@ -192,6 +192,9 @@ class JobStream:
         except StoreError as error:
             self.trouble = str(error)
             return False
+        except OSError as error:
+            self.trouble = f"{self._folder.events}: can't be read ({error.strerror})"
+            return False
         except asyncio.CancelledError:
             # A thread can't be cancelled, and the store may be closed next.
             await asyncio.wait([taking])

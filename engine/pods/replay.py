@@ -80,7 +80,7 @@ def prepare(folder: JobFolder, recording: Path, speed: float) -> None:
         OSError: It can't be written.
     """
     folder.create()
-    write_json(folder.path / REPLAY, {"recording": str(recording), "speed": speed})
+    write_json(folder.path / REPLAY, {"recording": str(recording.absolute()), "speed": speed})
 
 
 class ReplayPod(LocalPod):

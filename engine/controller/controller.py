@@ -1,0 +1,275 @@
+"""The controller: launches jobs, leaves requests, reconnects after whatever happened to this machine.
+
+Wishes go up through here and return nothing but an error; what came of them comes down as events. At
+start every job that the store believes to be under way is found again: its supervisor lives and is
+followed; or it has ended meanwhile, and what it wrote is taken in; or its supervisor died (SIGKILL, a
+reboot), and a new one is started, which goes on from the newest checkpoint and says so in its events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from engine.controller import preparation
+from engine.controller.following import Following
+from engine.controller.pods import Pods
+from engine.controller.trash import place
+from engine.errors import BadInput, PodError, StoreError
+from engine.home import Home
+from engine.job.events import Status
+from engine.job.folder import JobFolder
+from engine.job.spec import JobSpec
+from engine.pods.base import Pod
+from engine.pods.replay import Recording
+from engine.records import Job
+from engine.store.base import Action, Done, Store
+from engine.stream import Link, catch_up
+from engine.supervisor.locks import Lock
+
+_LEAVING: Final = 90.0
+"""Seconds that a supervisor may take to leave after it was asked to pause."""
+
+
+class Controller:
+    """Carries out commands; owns the life of the streams, not of the jobs.
+
+    All methods may raise:
+        PodiumError: One line for the user. Jobs go on as they were.
+
+    Args:
+        store: Where jobs are kept.
+        home: Where their folders are.
+        pods: The pods that jobs are on.
+    """
+
+    def __init__(self, store: Store, home: Home, pods: Pods | None = None) -> None:
+        self._store, self._home = store, home
+        self._pods = pods or Pods(home)
+        self._following = Following(store, home, self._pods)
+        self._trouble = ""
+
+    # ------------------------------------------------------------------ the session
+
+    async def start(self) -> None:
+        """Find every job again that is under way, and put folders right that a crash left in between."""
+        jobs = await asyncio.to_thread(self._store.jobs, archived=True, deleted=True)
+        self._trouble = await asyncio.to_thread(self._put_right, jobs)
+        await asyncio.to_thread(catch_up, self._store, self._home)
+        # One after the other, as they were launched, so that the queue is the old one.
+        for job in sorted(jobs, key=lambda job: job.created_at):
+            current = await asyncio.to_thread(self._store.job, job.id)
+            if current.status.live:
+                await self._following.adopt(current)
+
+    def _put_right(self, jobs: Sequence[Job]) -> str:
+        """Put every folder where it belongs; what keeps one from it, in a line."""
+        trouble = ""
+        for job in jobs:
+            try:
+                place(self._home, [job])
+            except PodError as error:
+                trouble = str(error)
+        return trouble
+
+    async def close(self) -> None:
+        """Stop following; the jobs go on."""
+        await self._following.close()
+        await self._pods.close()
+
+    async def settle(self, job_ids: Sequence[str]) -> list[Job]:
+        """Wait until none of these jobs is under way any more, and return them."""
+        await self._following.wait(job_ids)
+        return [await asyncio.to_thread(self._store.job, job_id) for job_id in job_ids]
+
+    @property
+    def links(self) -> Mapping[str, Link]:
+        """What each followed job's stream says of its connection."""
+        return self._following.links
+
+    @property
+    def trouble(self) -> str:
+        """What needs the user, one line; empty when all is well."""
+        return self._following.trouble or self._trouble
+
+    def log_path(self, job: Job) -> Path:
+        """Where the job's log is on this machine."""
+        return self._home.found(job.id, deleted=job.deleted).log
+
+    # ------------------------------------------------------------------ launching
+
+    async def launch(self, spec: JobSpec, *, name: str | None = None) -> Job:
+        """Start a job.
+
+        Args:
+            spec: What to train, with absolute data paths.
+            name: Another name than the spec's.
+
+        Raises:
+            BadDataset: The data can't be trained on; nothing was written.
+            PodError: The folder can't be written, or nothing starts; the job is kept as failed.
+        """
+        if name is not None:
+            spec = spec.model_copy(update={"name": name})
+        data = await asyncio.to_thread(preparation.check, spec)
+        job = preparation.new_job(self._home, spec)
+        return await self._begin(job, lambda folder: preparation.lay_out(folder, spec, data))
+
+    async def replay(self, recording: Path, *, speed: float = 1.0, name: str | None = None) -> Job:
+        """Play a recorded run back as a job that says it is a replay.
+
+        Args:
+            recording: The recorded job's folder; its events and log may be gzipped.
+            speed: How much faster than it happened.
+            name: Another name than the recorded one.
+
+        Raises:
+            BadInput: There is no recorded run.
+        """
+        loaded = await asyncio.to_thread(Recording.load, recording)
+        job = preparation.new_replay(self._home, loaded, name)
+        return await self._begin(job, lambda folder: preparation.lay_out_replay(folder, loaded, speed))
+
+    async def _begin(self, job: Job, lay_out: Callable[[JobFolder], None]) -> Job:
+        """Store the row, then write the folder, then start: whatever dies in between can be told apart."""
+        folder, lock = self._home.job(job.id), await asyncio.to_thread(self._claimed, job.id)
+        try:
+            job = await asyncio.to_thread(self._store.add, job)
+            await asyncio.to_thread(lay_out, folder)
+            lock.release()
+            await self._pods.of(job).start(job.id)
+        except StoreError:
+            await asyncio.to_thread(shutil.rmtree, folder.path, ignore_errors=True)
+            raise
+        except PodError as error:
+            await self._following.end(job.id, str(error))
+            raise
+        finally:
+            lock.release()
+        self._following.follow(job.id)
+        return job
+
+    def _claimed(self, job_id: str) -> Lock:
+        """The job's lock, so that no other app takes the half-made folder for that of a dead supervisor."""
+        folder = self._home.job(job_id)
+        lock = Lock(folder.lock)
+        try:
+            folder.create()
+            lock.take()
+        except OSError as error:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise preparation.unwritable(folder, error) from None
+        return lock
+
+    # ------------------------------------------------------------------ requests
+
+    async def stop(self, job_id: str) -> None:
+        """Let a job save a checkpoint and end."""
+        job = await self._job(job_id)
+        if job.status.ended:
+            raise BadInput(f"{job.name} is {job.status} already")
+        await self._ask(job, "stop")
+
+    async def pause(self, job_id: str) -> None:
+        """Let a job save a checkpoint and wait."""
+        job = await self._job(job_id)
+        if not job.status.live:
+            raise BadInput(f"{job.name} is {job.status}, there is nothing to pause")
+        await self._ask(job, "pause")
+
+    async def resume(self, job_id: str) -> None:
+        """Let a paused job go on from its newest checkpoint."""
+        job = await self._job(job_id)
+        if job.status != Status.PAUSED:
+            raise BadInput(f"{job.name} is {job.status}; only a paused job can be resumed")
+        pod = self._pods.of(job)
+        if not await self._left(job, pod):
+            raise PodError(f"{job.name} is still being paused", "Try again in a minute.")
+        if pod.in_place:
+            for name in ("stop", "pause"):
+                await asyncio.to_thread(self._home.job(job_id).take_request, name)
+        await pod.start(job_id)
+        self._following.follow(job_id)
+
+    async def _left(self, job: Job, pod: Pod) -> bool:
+        """Wait until the supervisor that was asked to pause is gone."""
+        deadline = time.monotonic() + _LEAVING
+        while time.monotonic() < deadline:
+            if not await pod.alive(job.id):
+                return True
+            await asyncio.sleep(0.1)
+        return False
+
+    async def save(self, job_id: str) -> None:
+        """Let a running job save a checkpoint at its next step."""
+        await self._tell(job_id, "save", True)
+
+    async def learning_rate(self, job_id: str, value: float) -> None:
+        """Give a running job another peak learning rate."""
+        if not (math.isfinite(value) and value >= 0):
+            raise BadInput(f"{value!r} is no learning rate", "Give a number from 0 on.")
+        await self._tell(job_id, "learning_rate", value)
+
+    async def _tell(self, job_id: str, name: str, value: object) -> None:
+        job = await self._job(job_id)
+        if job.status != Status.RUNNING:
+            raise BadInput(f"{job.name} is {job.status}, not running")
+        await self._pods.of(job).request(job_id, name, value)
+
+    async def _ask(self, job: Job, name: str) -> None:
+        """Leave a request that a supervisor answers, and see that there is one."""
+        pod = self._pods.of(job)
+        await pod.request(job.id, name)
+        if not await pod.alive(job.id):
+            await pod.start(job.id)
+        self._following.follow(job.id)
+
+    async def _job(self, job_id: str) -> Job:
+        """The job as it is, not as it was when somebody last looked."""
+        if job_id not in self._following:
+            await asyncio.to_thread(catch_up, self._store, self._home, job_id)
+        return await asyncio.to_thread(self._store.job, job_id)
+
+    # ------------------------------------------------------------------ curation
+
+    async def archive(self, job_ids: Sequence[str]) -> Done:
+        """Hide jobs; everything is kept."""
+        return await self._act("archive", job_ids)
+
+    async def restore(self, job_ids: Sequence[str]) -> Done:
+        """Bring archived or deleted jobs back."""
+        return await self._act("restore", job_ids)
+
+    async def delete(self, job_ids: Sequence[str]) -> Done:
+        """Move jobs and their folders to the trash.
+
+        Raises:
+            BadInput: One of them is still under way; nothing was deleted.
+        """
+        for job_id in job_ids:
+            job = await self._job(job_id)
+            if job.status.live or await self._pods.of(job).alive(job_id):
+                raise BadInput(f"{job.name} is {job.status} and can't be deleted", "Stop it first.")
+        return await self._act("delete", job_ids)
+
+    async def undo(self) -> Done | None:
+        """Take back the last archive, restore or delete; None when there is none."""
+        done = await asyncio.to_thread(self._store.undo)
+        if done is not None:
+            await self._place(done.job_ids)
+        return done
+
+    async def _act(self, action: Action, job_ids: Sequence[str]) -> Done:
+        done = await asyncio.to_thread(self._store.act, action, job_ids)
+        await self._place(done.job_ids)
+        return done
+
+    async def _place(self, job_ids: Sequence[str]) -> None:
+        """Move folders after the store: dying in between, `start` moves them."""
+        jobs = [await asyncio.to_thread(self._store.job, job_id) for job_id in job_ids]
+        await asyncio.to_thread(place, self._home, jobs)

@@ -1,0 +1,137 @@
+"""Every live job is followed in the background; a supervisor that died is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from engine.controller.pods import Pods
+from engine.errors import NoSuchJob, PodiumError
+from engine.home import Home
+from engine.job.events import Status
+from engine.job.folder import read_json
+from engine.records import Job
+from engine.store.base import Store
+from engine.stream import Backoff, JobStream, Link, catch_up
+
+_DEATHS: Final = 5
+"""How often in a row a supervisor may die soon before its job is given up."""
+_SOON: Final = 60.0
+"""Seconds."""
+
+
+class Following:
+    """The streams of this session, each with its background task.
+
+    Args:
+        store: Where events go.
+        home: Where the job folders are.
+        pods: The pods that jobs are on.
+    """
+
+    def __init__(self, store: Store, home: Home, pods: Pods) -> None:
+        self._store, self._home, self._pods = store, home, pods
+        self._streams: dict[str, JobStream] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._trouble: dict[str, str] = {}
+
+    def __contains__(self, job_id: str) -> bool:
+        """Is that job followed?"""
+        task = self._tasks.get(job_id)
+        return task is not None and not task.done()
+
+    @property
+    def links(self) -> Mapping[str, Link]:
+        """What each followed job's stream says of its connection."""
+        return {job_id: stream.link for job_id, stream in self._streams.items()}
+
+    @property
+    def trouble(self) -> str:
+        """Why news of some job does not arrive, one line; empty when all is well."""
+        told = (self._trouble.get(job_id) or stream.trouble for job_id, stream in self._streams.items())
+        return next(filter(None, (*told, *self._trouble.values())), "")
+
+    def follow(self, job_id: str) -> None:
+        """Follow a job whose supervisor was just started, if nobody does yet."""
+        if job_id not in self:
+            self._tasks[job_id] = asyncio.create_task(self._accompany(job_id))
+
+    async def adopt(self, job: Job) -> None:
+        """Find a job of an earlier session again, and follow it if it has not ended."""
+        try:
+            if await self._revive(job) is None:
+                return
+        except PodiumError as error:
+            # Whoever follows it tries again.
+            self._trouble[job.id] = str(error)
+        self.follow(job.id)
+
+    async def wait(self, job_ids: Sequence[str]) -> None:
+        """Wait until none of these jobs is followed any more."""
+        if waiting := [self._tasks[job_id] for job_id in job_ids if job_id in self._tasks]:
+            await asyncio.wait(waiting)
+
+    async def close(self) -> None:
+        """Stop following; the jobs go on."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def end(self, job_id: str, error: str, status: Status = Status.FAILED) -> None:
+        """End a job on behalf of a pod that can't say so itself."""
+        moment = "failed_at" if status == Status.FAILED else "completed_at"
+        columns = {"status": status, "error_message": error or None, moment: datetime.now(UTC)}
+        await asyncio.to_thread(self._store.update, job_id, **columns)
+
+    async def _accompany(self, job_id: str) -> None:
+        """Follow a job to its end, and replace its supervisor when that dies."""
+        backoff, deaths = Backoff(0.5, 30.0), 0
+        while True:
+            begun = time.monotonic()
+            try:
+                job = await asyncio.to_thread(self._store.job, job_id)
+                self._streams[job_id] = JobStream(self._store, self._pods.of(job), self._home, job_id)
+                await self._streams[job_id].run()
+                started = await self._revive(await asyncio.to_thread(self._store.job, job_id))
+                self._trouble.pop(job_id, None)
+                if started is None:
+                    return
+                deaths = deaths + 1 if started and time.monotonic() - begun < _SOON else 0
+                if deaths >= _DEATHS:
+                    await self.end(job_id, "its supervisor dies again and again: see supervisor.log")
+                    return
+            except NoSuchJob:
+                return
+            except PodiumError as error:
+                self._trouble[job_id] = str(error)
+            await backoff.wait()
+
+    async def _revive(self, job: Job) -> bool | None:
+        """See that a live job has a supervisor.
+
+        Returns:
+            None when the job is not live any more; else whether a supervisor had to be started.
+        """
+        pod, folder = self._pods.of(job), self._home.job(job.id)
+        if await pod.alive(job.id):
+            return False
+        await asyncio.to_thread(catch_up, self._store, self._home, job.id)
+        if not (await asyncio.to_thread(self._store.job, job.id)).status.live:
+            return None
+        if ending := await asyncio.to_thread(read_json, folder.exit):
+            await self._end_as(job.id, ending)
+            return None
+        if not await asyncio.to_thread(folder.spec.exists):
+            await self.end(job.id, "the launch was interrupted before the job's folder was complete")
+            return None
+        await pod.start(job.id)
+        return True
+
+    async def _end_as(self, job_id: str, ending: Mapping[str, Any]) -> None:
+        """End a job by its exit.json: the disk was too full for its last event."""
+        said = str(ending.get("status"))
+        ended = [status for status in Status if status.ended and status == said]
+        await self.end(job_id, str(ending.get("error") or ""), ended[0] if ended else Status.FAILED)

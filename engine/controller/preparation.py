@@ -1,0 +1,132 @@
+"""Before a job starts: its data is checked, its row is made, its folder is laid out. Blocking."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from engine.errors import BadDataset, PodError
+from engine.home import Home
+from engine.job import dataset
+from engine.job.dataset import Dataset
+from engine.job.events import Status
+from engine.job.folder import JobFolder, write_json
+from engine.job.spec import JobSpec
+from engine.pods.replay import Recording, prepare
+from engine.records import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A job's checked data.
+
+    Args:
+        train: The rows to train on, or to split.
+        eval: The rows to evaluate on, where the user gave some.
+    """
+
+    train: Dataset
+    eval: Dataset | None
+
+
+def check(spec: JobSpec) -> Data:
+    """Read the data as the trainer will, so that what it would refuse is refused here and now.
+
+    Raises:
+        BadDataset: It can't be trained on.
+    """
+    train = dataset.read(Path(spec.dataset.path), spec.dataset.format, limit=spec.dataset.max_samples)
+    if spec.dataset.eval_path is None:
+        dataset.split(train, spec.dataset, spec.training.seed)
+        return Data(train, None)
+    held_out = dataset.read(Path(spec.dataset.eval_path), train.format)
+    if not dataset.without(train.rows, held_out.rows, train.format):
+        raise BadDataset(
+            spec.dataset.eval_path, ["holds every training row"], "Give rows of its own to evaluate on."
+        )
+    return Data(train, held_out)
+
+
+def new_job(home: Home, spec: JobSpec) -> Job:
+    """The row of a job that is about to start."""
+    job_id = str(uuid.uuid4())
+    return Job(
+        id=job_id,
+        name=spec.name,
+        status=Status.QUEUED,
+        created_at=datetime.now(UTC),
+        model_name=spec.model.name,
+        base_model=spec.model.name,
+        dataset_path=spec.dataset.path,
+        method=spec.method,
+        config=spec.to_json(),
+        learning_rate=spec.training.learning_rate,
+        batch_size=spec.training.batch_size,
+        gradient_accumulation_steps=spec.training.gradient_accumulation_steps,
+        provider=spec.pod.provider,
+        cost_per_hour=spec.pod.cost_per_hour,
+        job_dir=str(home.job(job_id).path),
+        tags=spec.tags,
+    )
+
+
+def lay_out(folder: JobFolder, spec: JobSpec, data: Data) -> None:
+    """Write a job's folder; job.json comes last, so a folder that has one is complete.
+
+    Raises:
+        PodError: It can't be written.
+    """
+    try:
+        folder.create()
+        dataset.write_jsonl(data.train.rows, folder.dataset)
+        if data.eval is not None:
+            dataset.write_jsonl(data.eval.rows, folder.eval_dataset)
+        write_json(folder.spec, spec.to_json())
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
+def new_replay(home: Home, recording: Recording, name: str | None) -> Job:
+    """The row of a recorded run that is about to be played."""
+    spec: Mapping[str, Any] = recording.spec
+    model = spec.get("model")
+    model_name = model.get("name") if isinstance(model, Mapping) else None
+    job_id = str(uuid.uuid4())
+    return Job(
+        id=job_id,
+        name=name or str(spec.get("name") or recording.path.name)[:100],
+        status=Status.QUEUED,
+        created_at=datetime.now(UTC),
+        model_name=model_name,
+        base_model=model_name,
+        method=spec.get("method"),
+        config=spec,
+        metadata={"replay": True, "recording": str(recording.path)},
+        provider="local",
+        cost_per_hour=0.0,
+        job_dir=str(home.job(job_id).path),
+        tags=("replay",),
+    )
+
+
+def lay_out_replay(folder: JobFolder, recording: Recording, speed: float) -> None:
+    """Write the folder of a recorded run that is about to be played; job.json comes last.
+
+    Raises:
+        PodError: It can't be written.
+    """
+    try:
+        prepare(folder, recording.path, speed)
+        write_json(folder.spec, recording.spec)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
+def unwritable(folder: JobFolder, error: OSError) -> PodError:
+    """The error that says why a job's folder can't be written."""
+    advice = "Free some space, or set PODIUM_HOME to a folder on another disk."
+    return PodError(f"{error.filename or folder.path}: can't be written ({error.strerror})", advice)

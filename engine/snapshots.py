@@ -1,0 +1,119 @@
+"""What the screens ask for, read from the store as one immutable value. Blocks: take it in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from engine.analysis.comparison import Comparison, compare
+from engine.analysis.snapshot import ChartView, JobDetail, Question, Snapshot, Totals
+from engine.analysis.spending import best_checkpoint, cost_after
+from engine.home import Home
+from engine.job.events import Status
+from engine.records import Curve, Job
+from engine.store.base import Store
+from engine.store.standing import selection_of
+
+_WORKING = (Status.PENDING, Status.RUNNING)
+
+
+def take(
+    store: Store, home: Home, question: Question, links: Mapping[str, str], *, trouble: str = ""
+) -> Snapshot:
+    """Read everything that the screens show.
+
+    Args:
+        store: Where it is.
+        home: Where the logs are.
+        question: What they want to see.
+        links: What each followed job's stream says of its connection, by job id.
+        trouble: One line about something that needs the user.
+
+    Raises:
+        StoreError: The store can't be read.
+    """
+    now = datetime.now(UTC)
+    everything = store.jobs(archived=True, deleted=True)
+    jobs = [job for job in everything if question.show_hidden or not (job.archived or job.deleted)]
+    known = {job.id: job for job in everything}
+    shown = known.get(question.job_id or "") or _first(jobs)
+    compared = [known[job_id] for job_id in dict.fromkeys(question.compared) if job_id in known]
+    return Snapshot(
+        taken_at=now,
+        jobs=tuple(jobs),
+        job=_detail(store, home, shown, question.view, links) if shown else None,
+        compared=_comparison(store, compared, question) if len(compared) > 1 else None,
+        curves={job.id: _curves(store, job, question.compared_view) for job in compared},
+        saved=tuple(store.comparisons()),
+        totals=totals(everything, now),
+        show_hidden=question.show_hidden,
+        trouble=trouble,
+    )
+
+
+def totals(jobs: Iterable[Job], now: datetime) -> Totals:
+    """The header's figures: what is at work, what it costs an hour, and what the day has cost so far.
+
+    Args:
+        jobs: All jobs, hidden ones too: what they cost was spent all the same.
+        now: The moment; the day begins at midnight of this machine's zone.
+    """
+    jobs = list(jobs)
+    working = [job for job in jobs if job.status in _WORKING]
+    midnight = now.astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+    return Totals(
+        live=len(working),
+        cost_per_hour=sum(job.cost_per_hour or 0.0 for job in working),
+        cost_today=sum(_cost_since(job, midnight, now) for job in jobs),
+    )
+
+
+def _cost_since(job: Job, moment: datetime, now: datetime) -> float:
+    """Dollars that a job has cost since a moment: its cost, in proportion to the time that lies after it."""
+    end = job.completed_at or job.failed_at or (now if job.status.live else job.updated_at)
+    if not job.cost_total or job.started_at is None or end is None or end <= moment:
+        return 0.0
+    whole = (end - job.started_at) / timedelta(seconds=1)
+    after = (end - max(moment, job.started_at)) / timedelta(seconds=1)
+    return job.cost_total * min(1.0, after / whole) if whole > 0 else job.cost_total
+
+
+def _first(jobs: list[Job]) -> Job | None:
+    """The job to show when none was chosen: the newest at work, else the newest live, else the newest."""
+    working = [job for job in jobs if job.status in _WORKING]
+    live = [job for job in jobs if job.status.live]
+    return max(working or live or jobs, key=lambda job: job.created_at, default=None)
+
+
+def _detail(store: Store, home: Home, job: Job, view: ChartView, links: Mapping[str, str]) -> JobDetail:
+    """Everything about one job."""
+    checkpoints = store.checkpoints(job.id)
+    return JobDetail(
+        job=job,
+        checkpoints=tuple(checkpoints),
+        curves=_curves(store, job, view),
+        view=view,
+        host=tuple(store.host_samples(job.id)),
+        alerts=tuple(store.alerts(job.id)),
+        trend=store.trend(job.id),
+        log_path=str(home.found(job.id, deleted=job.deleted).log),
+        metrics=tuple(store.metrics(job.id)),
+        cost_since_best=cost_after(job, best_checkpoint(job, checkpoints)),
+        selection_reason=selection_of(checkpoints).reason if checkpoints else "",
+        link=links.get(job.id, "ended"),
+    )
+
+
+def _curves(store: Store, job: Job, view: ChartView) -> dict[str, Curve]:
+    """A job's curves in the window of a chart, by metric."""
+    return {
+        metric: store.curve(
+            job.id, metric, axis=view.axis, low=view.low, high=view.high, columns=view.columns
+        )
+        for metric in view.metrics
+    }
+
+
+def _comparison(store: Store, jobs: list[Job], question: Question) -> Comparison:
+    """The chosen jobs side by side."""
+    return compare(jobs, {job.id: store.checkpoints(job.id) for job in jobs}, reference=question.reference)
