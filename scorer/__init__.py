@@ -11,7 +11,16 @@ from scorer.score import (
     Weights,
     score,
 )
-from scorer.selection import DEFAULT_RULE, RULES, Selection, order_key, ordering, select
+from scorer.selection import (
+    DEFAULT_RULE,
+    MEAN_OF_THREE,
+    RULES,
+    Selection,
+    mean_of_three,
+    order_key,
+    ordering,
+    select,
+)
 from scorer.trend import LossTrend, TrendName, Verdict
 
 __all__ = [
@@ -19,6 +28,7 @@ __all__ = [
     "FORMULA",
     "FORMULA_DPO",
     "FORMULA_REWARD",
+    "MEAN_OF_THREE",
     "RULES",
     "CheckpointMetrics",
     "LossTrend",
@@ -29,6 +39,7 @@ __all__ = [
     "Validity",
     "Verdict",
     "Weights",
+    "mean_of_three",
     "order_key",
     "ordering",
     "score",

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from engine.foreign.run import ForeignCheckpoint, ForeignRun
-from scorer import CheckpointMetrics, Score, Selection, Validity, Weights, score, select
+from scorer import CheckpointMetrics, Score, Selection, Validity, Weights, mean_of_three, score, select
 from scorer.rules import DEFAULT_RULE
 
 
@@ -31,12 +31,14 @@ class Ranking:
         rows: One for each checkpoint.
         selection: The choice among those that could be loaded, or among all where none could.
         reason: One or two sentences for a person.
+        average: The steps whose weights are worth averaging, best first; empty with fewer than three.
     """
 
     run: ForeignRun
     rows: tuple[Row, ...]
     selection: Selection
     reason: str
+    average: tuple[int, ...] = ()
 
 
 def rank(run: ForeignRun, rule: str = DEFAULT_RULE, weights: Weights | None = None) -> Ranking:
@@ -76,7 +78,8 @@ def rank(run: ForeignRun, rule: str = DEFAULT_RULE, weights: Weights | None = No
         )
         for checkpoint, item, problem in zip(run.checkpoints, scores, problems, strict=True)
     )
-    return Ranking(run, rows, selection, reason)
+    average = tuple(item.metrics.step for item in mean_of_three(loadable))
+    return Ranking(run, rows, selection, reason, average)
 
 
 _OTHER_KIND = "scored by another formula or with other weights"

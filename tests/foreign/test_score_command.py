@@ -40,6 +40,7 @@ def test_the_table_shows_the_parts_and_marks_the_best(tmp_path: Path) -> None:
     assert lines[1].endswith("best")
     assert lines[2].endswith("lowest eval loss")
     assert lines[3].endswith("no weights file")
+    assert lines[-2] == ""
     assert lines[-1].startswith("Step 100 has the best score (0.1882), but step 200 has the lowest eval loss")
 
 
@@ -64,6 +65,16 @@ def test_json_has_the_names_of_the_design(tmp_path: Path) -> None:
     assert first["score"]["total"] == pytest.approx(0.188244, abs=5e-7)
     assert (first["is_best"], first["verified"], first["size_bytes"] > 0) == (True, False, True)
     assert first["path"] == str(folder / "checkpoint-100")
+
+
+def test_three_loadable_checkpoints_are_worth_averaging(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", *EVALS, (400, 0.04, 0.9))
+    assert as_json(folder)["average_steps"] == [100, 200, 300]
+    assert "steps 100, 200, 300 may well beat any one" in run(folder).stdout.splitlines()[-1]
+    (folder / "checkpoint-200" / "model.safetensors").unlink()
+    assert as_json(folder)["average_steps"] == [100, 300, 400]
+    (folder / "checkpoint-300" / "model.safetensors").unlink()
+    assert as_json(folder)["average_steps"] == []
 
 
 def test_rule_and_weights_can_be_set(tmp_path: Path) -> None:

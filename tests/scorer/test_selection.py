@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer import RULES, CheckpointMetrics, Score, Validity, Weights, order_key, ordering, score, select
+from scorer import (
+    RULES,
+    CheckpointMetrics,
+    Score,
+    Validity,
+    Weights,
+    mean_of_three,
+    order_key,
+    ordering,
+    score,
+    select,
+)
 from tests.scorer import transcription
 
 maybe_loss = st.one_of(st.none(), st.floats(-1, 10), st.floats(), st.sampled_from([0.5, 0.6]))
@@ -135,6 +146,13 @@ def test_each_rule_chooses_by_its_own_number() -> None:
     scores = checkpoints((3.0, 3.0), (2.0, 2.0), (1.4, 0.7), (1.9, 1.8), (1.5, 1.45), (1.8, 0.2))
     chosen = {rule: select(scores, rule=rule).best.metrics.step for rule in RULES}  # type: ignore[union-attr]
     assert chosen == {"multi-metric": 500, "eval-loss": 300, "ema": 500, "last": 600}
+
+
+def test_the_three_best_scores_are_those_to_average() -> None:
+    scores = checkpoints((3.0, 3.0), (2.0, 2.0), (1.4, 0.7), (1.9, 1.8), (1.5, 1.45), (1.8, 0.2))
+    broken = score(CheckpointMetrics(700, math.nan))
+    assert [item.metrics.step for item in mean_of_three([*scores, broken])] == [500, 300, 200]
+    assert mean_of_three([*scores[:2], broken]) == ()
 
 
 def test_the_reason_says_by_how_much_and_why_the_lowest_eval_loss_lost() -> None:

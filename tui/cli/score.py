@@ -77,6 +77,7 @@ def _print_json(ranking: Ranking) -> None:
         best_step=best.metrics.step if best else None,
         lowest_eval_loss_step=lowest.metrics.step if lowest else None,
         reason=ranking.reason,
+        average_steps=ranking.average,
     )
 
 
@@ -112,6 +113,9 @@ def _print_table(ranking: Ranking) -> None:
     table([names[at] for at in keep], rows, right=_NUMBERS)
     line()
     line(one_line(ranking.reason))
+    if ranking.average:
+        steps = ", ".join(map(str, sorted(ranking.average)))
+        line(f"The mean of the weights of steps {steps} may well beat any one of them.", dim=True)
 
 
 def _cells(row: Row) -> list[str]:
