@@ -76,6 +76,7 @@ def qwen() -> tuple[Job, ...]:
         progress=2.0,
         current_step=40,
         best_step=None,
+        best_epoch=None,
         elapsed_seconds=371.0,
         cost_total=0.19,
         size_bytes=0,
@@ -137,7 +138,7 @@ def curve_of(job: Job) -> list[tuple[int, float]]:
     def loss(step: int) -> float:
         early = 1.4 * math.exp(-step / (120 + 20 * job.number))
         tail = 1.4 * math.exp(-best / (120 + 20 * job.number))
-        return lowest + max(0.0, early - tail) + rises * max(0, step - best) ** 1.3
+        return float(lowest + max(0.0, early - tail) + rises * max(0, step - best) ** 1.3)
 
     return [(step, loss(step)) for step in range(100, (job.current_step or 0) + 1, 100)]
 

@@ -108,6 +108,11 @@ class ComparisonScreen(PodiumScreen):
         else:
             super().action_command(name)
 
+    @property
+    def stacked(self) -> bool:
+        """Is the terminal too small for all panes at once?"""
+        return self.has_class("-narrow") or self.has_class("-short")
+
     # Panes: in a small terminal, the one with the focus is in front of the others.
 
     def on_mount(self) -> None:
@@ -173,7 +178,8 @@ class ComparisonScreen(PodiumScreen):
             return
         table, differences = self.query_one(MetricTable), self.query_one(DifferenceTable)
         differences.columns = table.columns()
-        self.query_one("#differences").styles.width = min(differences.wanted_width(), self.size.width // 2)
+        wanted = min(differences.wanted_width(), self.size.width // 2)
+        self.query_one("#differences").styles.width = "1fr" if self.stacked else wanted
         jobs = tuple(comparison.jobs[index] for index in table.columns())
         self.query_one("#metrics RunHeads", RunHeads).show(jobs, comparison.reference, table.grid())
         self.query_one("#differences RunHeads", RunHeads).show(jobs, comparison.reference, differences.grid())

@@ -8,7 +8,7 @@ from typing import Final
 from textual import on
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from engine.analysis.filters import Filter, completions
 from engine.analysis.history import model_of
@@ -107,7 +107,9 @@ class HistoryScreen(PodiumScreen):
         return self.runs.marks or self.runs.subject()
 
     def offers(self, command: type[Command]) -> bool:
-        """Restoring is for what is hidden."""
+        """Restoring is for what is hidden; while the filter is typed, letters are letters."""
+        if isinstance(self.focused, Input):
+            return False
         if command is wishes.RestoreJobs:
             return any(job.archived or job.deleted for job in self._subjects())
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from textual.content import Content
 from textual.reactive import reactive
@@ -14,9 +14,11 @@ from tui.commands import Commanding
 from tui.widgets.clean import clean
 from tui.widgets.line_list import LineList
 from tui.widgets.run_columns import Piece, fit
-from tui.widgets.side_by_side import GAP, Grid, grid, label_cell
+from tui.widgets.side_by_side import GAP, Grid, Sizes, grid, label_cell
 
-_LEAST, _MOST, _LABEL = 7, 24, 22
+_SIZES: Final = Sizes(least=7, wanted=10, most=24)
+_LABEL: Final = 22
+"""More of a key is cut."""
 
 
 def written(value: Any) -> str:
@@ -51,11 +53,11 @@ class DifferenceTable(Commanding, LineList):
         """The columns that fit."""
         label = max((len(difference.key) for difference in self._differences), default=8)
         runs = max(1, len(self.columns))
-        return grid(self.scrollable_content_region.width, runs, min(label, _LABEL), _LEAST, _MOST)
+        return grid(self.scrollable_content_region.width, runs, min(label, _LABEL), _SIZES)
 
     def wanted_width(self) -> int:
         """Cells that it has good use for."""
-        return _LABEL + len(self.columns) * 12 + 3
+        return _LABEL + len(self.columns) * (GAP + _SIZES.wanted) + 3
 
     def watch_comparison(self, comparison: Comparison | None) -> None:
         """Show other differences."""

@@ -12,7 +12,7 @@ from engine.analysis.comparison import Comparison, Row
 from tui.commands import Command, Commanding
 from tui.widgets.line_list import LineList
 from tui.widgets.metric_cells import DELTA, VALUE, metric_line
-from tui.widgets.side_by_side import Grid, grid
+from tui.widgets.side_by_side import Grid, Sizes, grid, head_width
 
 _LEAST = 9
 """The narrowest column: `0.6686` and what is about as long."""
@@ -87,8 +87,9 @@ class MetricTable(Commanding, LineList):
     def grid(self) -> Grid:
         """The columns that fit."""
         label = max((len(row.label) for row in self._rows), default=8)
-        runs = len(self.comparison.jobs) if self.comparison else 1
-        return grid(self.scrollable_content_region.width, runs, label, _LEAST, VALUE + DELTA)
+        jobs = self.comparison.jobs if self.comparison else ()
+        sizes = Sizes(_LEAST, VALUE + DELTA, max(VALUE + DELTA, head_width(jobs)))
+        return grid(self.scrollable_content_region.width, max(1, len(jobs)), label, sizes)
 
     def draw(self, row: int, width: int) -> Content:
         """One metric."""

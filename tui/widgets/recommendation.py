@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -16,6 +17,9 @@ from tui.commands import Commanding
 from tui.themes import run_style
 from tui.what_goes import held
 from tui.widgets.clean import clean
+
+_HANG: Final = 2
+"""Cells of a sign and its gap."""
 
 
 def losers(comparison: Comparison | None) -> tuple[Job, ...]:
@@ -44,22 +48,39 @@ class RecommendationPanel(Commanding, VerticalScroll):
         """One text."""
         yield Static()
 
-    def watch_comparison(self, comparison: Comparison | None) -> None:
+    def watch_comparison(self) -> None:
         """Say something else."""
-        self.query_one(Static).update(sentences(comparison) if comparison else Content(""))
+        self._say()
+
+    def on_resize(self) -> None:
+        """Break the lines elsewhere."""
+        self._say()
+
+    def _say(self) -> None:
+        width = self.scrollable_content_region.width
+        if self.comparison is not None and width > _HANG:
+            lines = [line for sign, text in sentences(self.comparison) for line in _hung(sign, text, width)]
+            self.query_one(Static).update(Content("\n").join(lines))
 
 
-def sentences(comparison: Comparison) -> Content:
-    """The headline, the reasons, the caveats, and what the keys would do."""
+def sentences(comparison: Comparison) -> list[tuple[Content, Content]]:
+    """The headline, the reasons, the caveats, and what the keys would do; each with the sign before it."""
     advice = comparison.recommendation
     job = next((job for job in comparison.jobs if job.id == advice.job_id), None)
-    sign = Content.styled("■ ", run_style(job.number)) if job else Content("")
-    lines = [sign + Content.styled(clean(advice.headline), "bold")]
-    lines += [Content.assemble(("· ", "$accent"), clean(reason)) for reason in advice.reasons]
-    lines += [Content.assemble(("! ", "bold $warning"), clean(caveat)) for caveat in advice.caveats]
+    sign = Content.styled("■", run_style(job.number)) if job else Content.styled("■", "$text-muted")
+    reason, caveat = Content.styled("·", "$accent"), Content.styled("!", "bold $warning")
+    said = [(sign, Content.styled(clean(advice.headline), "bold"))]
+    said += [(reason, Content(clean(text))) for text in advice.reasons]
+    said += [(caveat, Content(clean(text))) for text in advice.caveats]
     if rest := losers(comparison):
-        lines.append(_offer(rest))
-    return Content("\n").join(lines)
+        said.append((Content("→"), _offer(rest)))
+    return said
+
+
+def _hung(sign: Content, text: Content, width: int) -> list[Content]:
+    """A sentence in lines of at most `width` cells, all indented but for the sign."""
+    first, *others = text.wrap(width - _HANG)
+    return [sign + Content(" ") + first, *(Content(" " * _HANG) + line for line in others)]
 
 
 def _offer(jobs: Sequence[Job]) -> Content:

@@ -11,6 +11,7 @@ from typing import Final
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
+from engine.analysis.configuration import setting
 from engine.analysis.history import ModelRuns, by_model, model_of
 from engine.job.events import Status
 from engine.records import Job
@@ -157,10 +158,10 @@ def _cost(job: Job, _: Scene) -> Piece:
     return _plain(words.dollars(job.cost_total))
 
 
-def _learning_rate(job: Job, _: Scene) -> Piece:
-    training = job.config.get("training")
-    rate = training.get("learning_rate") if isinstance(training, Mapping) else None
-    return _plain(words.short(rate if isinstance(rate, (int, float)) else job.learning_rate))
+def learning_rate(job: Job) -> float | None:
+    """The one that was set; else the newest that was logged."""
+    rate = setting(job, "training", "learning_rate")
+    return float(rate) if isinstance(rate, (int, float)) else job.learning_rate
 
 
 def _best_epoch(job: Job, _: Scene) -> Piece:
@@ -175,7 +176,7 @@ COLUMNS: Final = (
     Column("standing", "vs best", 7, standing, rank=1),
     Column("score", "score", 7, lambda job, _: _plain(words.loss(job.best_checkpoint_score)), rank=5),
     Column("epoch", "best epoch", 10, _best_epoch, rank=7),
-    Column("lr", "lr", 7, _learning_rate, rank=6),
+    Column("lr", "lr", 7, lambda job, _: _plain(words.short(learning_rate(job))), rank=6),
     Column("gpu", "gpu", 14, _gpu, right=False, rank=8),
     Column("time", "time", 10, lambda job, _: _plain(words.duration(job.elapsed_seconds)), rank=3),
     Column("cost", "cost", 7, _cost, rank=2),

@@ -13,7 +13,7 @@ from engine.records import Job
 from tui import words
 from tui.themes import run_style
 from tui.widgets.clean import clean
-from tui.widgets.run_columns import Piece, fit
+from tui.widgets.run_columns import Piece, fit, learning_rate
 
 
 def facts(job: Job, now: datetime) -> list[str]:
@@ -25,8 +25,8 @@ def facts(job: Job, now: datetime) -> list[str]:
     if job.best_step is not None:
         of = f" of {words.count(job.total_steps)}" if job.total_steps else ""
         said.append(f"best at step {words.count(job.best_step)}{of}")
-    if job.learning_rate is not None:
-        said.append(f"lr {words.short(job.learning_rate)}")
+    if (rate := learning_rate(job)) is not None:
+        said.append(f"lr {words.short(rate)}")
     if job.checkpoint_count is not None:
         said.append(f"{job.checkpoint_count} checkpoint{'s' if job.checkpoint_count != 1 else ''}")
     if job.status.live:

@@ -22,6 +22,15 @@ _MORE: Final = 4
 """Cells of «+12» where runs have no column."""
 _NAME_LEAST: Final = 8
 """Less of a name says nothing."""
+_NAME_MOST: Final = 24
+"""More of a name is cut."""
+_SIGNS: Final = 5
+"""Cells of `■=07 ` before a name."""
+
+
+def head_width(jobs: Sequence[Job]) -> int:
+    """Cells of the widest head."""
+    return _SIGNS + max((min(_NAME_MOST, cell_len(clean(job.name))) for job in jobs), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +50,32 @@ class Grid:
     hidden: int = 0
 
 
-def grid(width: int, runs: int, label: int, least: int, most: int) -> Grid:
-    """Share a width out: labels give way to wide columns, but never below a readable rest.
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many cells a run's column must, should and may have."""
+
+    least: int
+    wanted: int
+    most: int
+
+
+def grid(width: int, runs: int, label: int, sizes: Sizes) -> Grid:
+    """Share a width out: labels give way to useful columns, runs without room are counted.
 
     Args:
         width: Cells in all.
         runs: How many runs want a column.
         label: Cells that the longest label takes.
-        least: Cells that a run's column must have.
-        most: Cells that it has use for.
+        sizes: How wide a run's column must, should and may be.
     """
-    rest = width - runs * (GAP + most)
-    left = min(_MARGIN + label, rest if rest >= _LABEL_LEAST else max(width // 3, _LABEL_LEAST))
+    spare = width - runs * (GAP + sizes.wanted)
+    left = min(_MARGIN + label, spare if spare >= _LABEL_LEAST else max(width // 4, _LABEL_LEAST))
     room = max(0, width - left)
-    shown = max(1, min(runs, room // (GAP + least)))
+    shown = max(1, min(runs, room // (GAP + sizes.least)))
     if shown < runs:
         room -= _MORE
-        shown = max(1, room // (GAP + least))
-    return Grid(left, max(1, min(most, room // shown - GAP)), shown, runs - shown)
+        shown = max(1, room // (GAP + sizes.least))
+    return Grid(left, max(1, min(sizes.most, room // shown - GAP)), shown, runs - shown)
 
 
 def label_cell(text: str, plan: Grid, style: str = "$foreground") -> Piece:
