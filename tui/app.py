@@ -92,7 +92,9 @@ class PodiumApp(Commanding, App[None]):
     async def _serve(self) -> None:
         """Open the desk, then answer changes with snapshots until the app ends."""
         await self._told(self.desk.open(self._pulse.mark_from_thread))
-        self.theme = self.desk.recall("theme", self.theme)
+        theme = self.desk.recall("theme")
+        if theme in self.available_themes:
+            self.theme = theme
         self.theme_changed_signal.subscribe(self, lambda theme: self.desk.remember("theme", theme.name))
         self.set_interval(1, self._tick)
         self._pulse.mark()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from time import monotonic
 
@@ -33,12 +32,14 @@ async def settled(pilot: Pilot[None]) -> None:
     def still() -> bool:
         front = app.screen_stack[0]
         charts = all(chart.idle for chart in front.query(Chart) if chart.size.width)
+        if app.current_mode == "job" and app.snapshot and app.snapshot.job:
+            # What a chart wants to see was asked for, and was answered.
+            charts = charts and front.query_one(Chart).view == app.question.view == app.snapshot.job.view
         logs = all(view.lines is None or not view.lines.stale for view in front.query(LogView))
         return app.idle and charts and logs
 
-    for _ in range(2):  # an answer to one thing may be a question about another
+    for _ in range(3):  # an answer to one thing may be a question about another
         await until(pilot, still)
-        await asyncio.sleep(0)
 
 
 async def press(pilot: Pilot[None], *keys: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ def test_ticks_are_few_round_evenly_apart_and_inside(low: float, span: float, mo
     ticks = scales.nice_ticks(low, high, most)
     assert len(ticks) <= most
     assert all(low - span * 1e-6 <= tick <= high + span * 1e-6 for tick in ticks)
-    gaps = {f"{after - before:.6g}" for before, after in zip(ticks, ticks[1:])}
+    gaps = {f"{after - before:.6g}" for before, after in pairwise(ticks)}
     assert len(gaps) <= 1 or span < abs(low) * 1e-9
 
 

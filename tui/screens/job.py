@@ -57,16 +57,6 @@ class GoToLog(Command):
     LABEL = "log"
 
 
-TAKERS: Final = {
-    "loss": "Chart",
-    "checkpoints": "CheckpointList",
-    "machine": "#machine",
-    "verdict": "#verdict",
-    "log": "LogView",
-}
-"""The panes by their ids, each with the widget in it that takes the keys."""
-
-
 class JobScreen(PodiumScreen):
     """One run, live or over."""
 
@@ -83,6 +73,14 @@ class JobScreen(PodiumScreen):
         PreviousPane,
     )
     AUTO_FOCUS = "Chart"
+    TAKERS: Final = {
+        "loss": "Chart",
+        "checkpoints": "CheckpointList",
+        "machine": "#machine",
+        "verdict": "#verdict",
+        "log": "LogView",
+    }
+    """The panes by their ids, each with the widget in it that takes the keys."""
 
     detail: reactive[JobDetail | None] = reactive(None)
     now: reactive[datetime | None] = reactive(None)
@@ -94,7 +92,7 @@ class JobScreen(PodiumScreen):
         yield Static(_nothing_yet(), id="nothing", classes="empty")
         with Vertical(id="run"):
             yield RunHeader().data_bind(JobScreen.detail, JobScreen.now)
-            yield PaneTabs({name: name for name in TAKERS}).data_bind(JobScreen.front)
+            yield PaneTabs({name: name for name in self.TAKERS}).data_bind(JobScreen.front)
             with Horizontal(id="upper"):
                 yield LossPane(id="loss").data_bind(JobScreen.detail)
                 with Vertical(id="beside"):
@@ -119,14 +117,14 @@ class JobScreen(PodiumScreen):
 
     def watch_front(self) -> None:
         """Show the pane where there is room for one only."""
-        for name in TAKERS:
+        for name in self.TAKERS:
             self.set_class(name == self.front, f"-front-{name}")
 
     def go_to(self, pane: str) -> None:
         """Give a pane the keys."""
         self.front = pane
         # It can't have the focus before it is displayed.
-        self.call_after_refresh(self.query_one(TAKERS[pane]).focus)
+        self.call_after_refresh(self.query_one(self.TAKERS[pane]).focus)
 
     def on_next_pane(self) -> None:
         """In the order of the tabs."""
@@ -147,7 +145,7 @@ class JobScreen(PodiumScreen):
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         """A pane was clicked: it is the one in front."""
         for node in event.widget.ancestors_with_self:
-            if node.id in TAKERS:
+            if node.id in self.TAKERS:
                 self.front = node.id
 
     @on(PaneTabs.Chosen)

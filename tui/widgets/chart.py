@@ -114,7 +114,8 @@ class Chart(Commanding, Widget, can_focus=True):
         view = replace(self.view, **changes)  # type: ignore[arg-type]
         if view != self.view:
             self.view = view
-            self.post_message(self.Viewed(self, view))
+            # Whoever called, it is the chart that asks: a message stops at its sender's parent.
+            self.post_message(self.Viewed(self, view).set_sender(self))
             self._pulse.mark(hurry=True)
 
     def reset(self) -> None:

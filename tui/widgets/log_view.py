@@ -57,6 +57,7 @@ class LogView(ScrollView, can_focus=True):
         self._wanted: int | None = None
         self._match: re.Pattern[str] | None = None
         self._widest = 0
+        self._left = 0
         self._strips: LRUCache[int, Strip] = LRUCache(1024)
         self._layout: list[tuple[int, int]] | None = None
 
@@ -80,7 +81,7 @@ class LogView(ScrollView, can_focus=True):
         """Show another file from its end; None shows nothing."""
         self.workers.cancel_group(self, "follow")
         self.lines = LogLines(path, self._grown) if path else None
-        self._cursor, self._widest, self._match = 0, 0, None
+        self._cursor, self._widest, self._left, self._match = 0, 0, 0, None
         self.following = True
         self._renew()
         if self.lines:
@@ -129,7 +130,9 @@ class LogView(ScrollView, can_focus=True):
 
     def action_shift(self, by: int) -> None:
         """Look further left or right in lines that are cut."""
-        self.scroll_to(x=max(0, self.scroll_offset.x + by), animate=False, immediate=True)
+        most = max(0, self._widest - self.scrollable_content_region.width)
+        self._left = 0 if self.wrap else max(0, min(self._left + by, most))
+        self.refresh()
 
     def action_first(self) -> None:
         """The beginning of the log."""
@@ -157,7 +160,7 @@ class LogView(ScrollView, can_focus=True):
         height = self.size.height
         # In wrap mode a row may take many lines of the screen: let every row come to the top.
         spare = max(0, height - 1) if self.wrap else 0
-        size = Size(0 if self.wrap else self._widest, self.rows + spare)
+        size = Size(0, self.rows + spare)
         if size != self.virtual_size:
             self.virtual_size = size
         if self.following:
@@ -188,7 +191,7 @@ class LogView(ScrollView, can_focus=True):
         if y >= len(window):
             return Strip.blank(width, self.rich_style)
         row, part = window[y]
-        start = part * width if self.wrap else self.scroll_offset.x
+        start = part * width if self.wrap else self._left
         strip = self._strip(row).crop_extend(start, start + width, self.rich_style)
         if row == self.cursor and (self.has_focus or not self.following):
             strip = strip.apply_style(self.get_component_rich_style("log--cursor"))
@@ -245,7 +248,7 @@ class LogView(ScrollView, can_focus=True):
 
     def watch_wrap(self) -> None:
         """Wrap long lines or not."""
-        self.scroll_to(x=0, animate=False, immediate=True)
+        self._left = 0
         self._settle()
 
     def notify_style_update(self) -> None:

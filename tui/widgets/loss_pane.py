@@ -140,8 +140,8 @@ class LossPane(Commanding, Vertical):
         if SMOOTHINGS[chart.smoothing]:
             facts.append(f"smooth {chart.smoothing}/{len(SMOOTHINGS) - 1}")
         facts += [word for on, word in ((chart.log_x, "log x"), (chart.log_y, "log y")) if on]
-        if chart.picture and chart.picture.hidden:
-            facts.append(chart.picture.hidden)
+        if chart.picture and chart.picture.plot.clipped:
+            facts.append(chart.picture.hidden or "no outliers")
         if chart.view.low is not None or chart.view.high is not None:
             facts.append("zoomed")
         self._title.facts = Content("  ").join([*legend, Content.styled(" · ".join(facts), "$text-muted")])

@@ -1,0 +1,193 @@
+"""The Job screen: what it says in each state, and where its keys go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.analysis.snapshot import Question, Snapshot
+from engine.job.events import Status
+from tests.tui.fabricated import NOW, STATES, FakeDesk, a_job, a_snapshot, live
+from tests.tui.steps import press, settled, until
+from tui.app import PodiumApp
+from tui.widgets.checkpoints import CheckpointList
+from tui.widgets.run_header import RunHeader
+
+
+def header(pilot: Pilot[None]) -> list[str]:
+    return pilot.app.screen.query_one(RunHeader).render().plain.split("\n")
+
+
+def on_screen(pilot: Pilot[None]) -> str:
+    return "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips())
+
+
+async def shown(answer: object, size: tuple[int, int] = (120, 40)) -> str:
+    async with PodiumApp(FakeDesk(answer)).run_test(size=size) as pilot:
+        await settled(pilot)
+        return on_screen(pilot)
+
+
+async def test_a_live_run_says_who_it_is_how_far_and_what_it_costs(app: PodiumApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        who, how_far, costs = header(pilot)
+    for words in ("support-qwen-07", "sft", "Qwen2.5-7B-Instruct", "A100 80GB", "runpod", "running", "♥ 2 s ago"):
+        assert words in who
+    for words in ("61 %", "step 1 220 / 2 000", "epoch 1.83 / 3", "ETA 41 min"):
+        assert words in how_far
+    for words in ("training", "3 412 tok/s", "$2.31 of $5.00 cap", "$0.62 since the best checkpoint"):
+        assert words in costs
+
+
+async def test_what_is_unknown_is_a_dash_and_never_a_zero() -> None:
+    text = await shown(STATES["starting"])
+    for words in ("step — / —", "epoch — / —", "ETA —", "— tok/s", "— of $5.00 cap", "uploading"):
+        assert words in text
+    assert " 0 " not in text.split("log")[0]
+
+
+async def test_an_empty_screen_says_what_to_do() -> None:
+    text = await shown(STATES["empty"])
+    assert "No run yet" in text
+    assert "podium demo" in text
+
+
+async def test_a_failed_run_says_why() -> None:
+    text = await shown(STATES["failed"])
+    assert "failed" in text
+    assert "CUDA out of memory: 79.1 of 80.0 GB" in text
+
+
+async def test_a_lost_connection_is_told_apart_from_a_dead_run() -> None:
+    text = await shown(STATES["disconnected"])
+    assert "reconnecting" in text
+    assert "last heard 1 min 34 s ago" in text
+
+
+async def test_a_replay_is_labelled() -> None:
+    job = a_job(metadata={"replay": True})
+    assert "REPLAY" in await shown(lambda question: a_snapshot(job, question.view))
+
+
+async def test_eight_gpus_have_a_line_each() -> None:
+    text = await shown(STATES["eight_gpus"])
+    assert "8 × A100-SXM4-80GB" in text
+    for gpu in range(8):
+        assert f"gpu {gpu} " in text
+
+
+async def test_a_machine_without_gpu_shows_what_it_has() -> None:
+    text = await shown(STATES["on_this_machine"])
+    assert "5.1 / 16 GB" in text
+    assert "util" not in text
+    assert "this machine is yours" in text
+
+
+async def test_the_best_checkpoint_stands_first_with_its_parts(app: PodiumApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        rows = app.screen.query_one(CheckpointList)
+        first = rows.draw(0, 48).plain
+        assert first.startswith("★")
+        assert "900" in first
+        await press(pilot, "c", "o")
+        assert [row.step for row in rows.rows] == [300, 600, 900, 1200]
+        await press(pilot, "o")
+        assert rows.rows[0].step == 900
+
+
+async def test_a_checkpoints_path_is_copied(app: PodiumApp, desk: FakeDesk) -> None:
+    job = a_job(job_dir="/home/me/podium/jobs/job-07")
+    desk.answer = lambda question: a_snapshot(job, question.view)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "c", "y")
+        assert app.clipboard == "/home/me/podium/jobs/job-07/checkpoints/checkpoint-900"
+
+
+async def test_ages_grow_while_a_run_is_live(app: PodiumApp, desk: FakeDesk) -> None:
+    desk.now = lambda: NOW + timedelta(seconds=31)  # type: ignore[method-assign]
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await until(pilot, lambda: "♥ 33 s ago" in header(pilot)[0])
+
+
+@pytest.mark.parametrize("status", list(Status))
+async def test_every_state_can_be_shown(status: Status) -> None:
+    job = a_job(status=status)
+    assert status.value in await shown(lambda question: a_snapshot(job, question.view))
+
+
+HOSTILE = "[red]x[/red]\x1b]0;owned\x07\u202e\x9b2J\n"
+
+
+def hostile(question: Question) -> Snapshot:
+    """Every text that comes from elsewhere is bad."""
+    job = a_job(
+        name=f"run{HOSTILE}",
+        model_name=HOSTILE,
+        base_model=HOSTILE,
+        gpu_type=HOSTILE,
+        phase=HOSTILE,
+        error_message=HOSTILE,
+        provider="runpod",
+    )
+    snapshot = a_snapshot(job, question.view)
+    detail = snapshot.job
+    sample = detail.host[-1]
+    host = (replace(sample, gpus=(replace(sample.gpus[0], name=HOSTILE),)),)
+    return replace(snapshot, job=replace(detail, host=host, selection_reason=HOSTILE), trouble=HOSTILE)
+
+
+async def test_texts_from_elsewhere_are_neither_markup_nor_control() -> None:
+    text = await shown(hostile)
+    assert "[red]x[/red]" in text
+    for letter in "\x1b\x07\u202e\x9b":
+        assert letter not in text
+
+
+async def test_tab_goes_through_the_panes(app: PodiumApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        seen = [app.screen.front]
+        for _ in range(5):
+            await press(pilot, "tab")
+            seen.append(app.screen.front)
+        assert seen == ["loss", "checkpoints", "machine", "verdict", "log", "loss"]
+        await press(pilot, "shift+tab")
+        assert app.screen.front == "log"
+
+
+async def test_on_a_small_terminal_one_pane_is_shown_and_has_the_keys(app: PodiumApp) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        for name in ("loss", "checkpoints", "machine", "verdict", "log"):
+            shown_panes = [pane for pane in app.screen.TAKERS if app.screen.query_one(f"#{pane}").size.height]
+            assert shown_panes == [name]
+            focused = app.focused
+            assert focused is not None
+            assert any(node.id == name for node in focused.ancestors_with_self)
+            await press(pilot, "tab")
+
+
+async def test_a_wider_terminal_shows_all_panes_again(app: PodiumApp) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "tab")
+        await pilot.resize_terminal(120, 40)
+        await settled(pilot)
+        assert all(app.screen.query_one(f"#{pane}").size.height for pane in app.screen.TAKERS)
+
+
+async def test_a_new_point_redraws_no_pane_that_it_does_not_concern(app: PodiumApp, desk: FakeDesk) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        before = app.screen.detail
+        desk.answer = lambda question: replace(live(question), taken_at=NOW + timedelta(seconds=1))
+        desk.changed()
+        await until(pilot, lambda: app.snapshot.taken_at > NOW)
+        assert app.screen.detail is before, "an equal run is the same run"
