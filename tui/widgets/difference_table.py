@@ -94,7 +94,8 @@ def apart(texts: list[str], width: int) -> list[str]:
 
 def _shared(texts: list[str]) -> int:
     """How many characters all of them begin with."""
-    return next((at for at, letters in enumerate(zip(*texts, strict=False)) if len(set(letters)) > 1), 0)
+    shortest = min(map(len, texts), default=0)
+    return next((at for at in range(shortest) if len({text[at] for text in texts}) > 1), shortest)
 
 
 def _middle(text: str, head: int, tail: int) -> str:
