@@ -27,7 +27,11 @@ from engine.records import Job
 from engine.store.sqlite import SQLiteStore
 
 CONFIG = JobSpec.parse(
-    {"name": "support-qwen", "model": {"name": "Qwen/Qwen2.5-7B-Instruct"}, "dataset": {"path": "/data/rows.jsonl"}},
+    {
+        "name": "support-qwen",
+        "model": {"name": "Qwen/Qwen2.5-7B-Instruct"},
+        "dataset": {"path": "/data/rows.jsonl"},
+    },
     "the benchmark",
 ).to_json()
 START = datetime(2026, 11, 21, 10, tzinfo=UTC)
@@ -47,7 +51,12 @@ def events(count: int) -> list[bytes]:
             }  # fmt: skip
             lines.append(encode(Event(seq, moment, 1, EventType.TRAIN, seq, data)))
         else:
-            data = {"eval_loss": loss + 0.1, "train_loss": loss, "epoch": seq / 1e4, "perplexity": math.exp(loss)}
+            data = {
+                "eval_loss": loss + 0.1,
+                "train_loss": loss,
+                "epoch": seq / 1e4,
+                "perplexity": math.exp(loss),
+            }
             lines.append(encode(Event(seq, moment, 1, EventType.EVAL, seq, data)))
     return lines
 

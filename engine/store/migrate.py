@@ -68,6 +68,8 @@ def _apply(path: Path, busy: float) -> None:
 
     backend = yoyo.get_backend(f"sqlite:///{quote(str(path.absolute()))}")
     try:
+        # Nobody else migrates while we hold the folder's lock: yoyo's was left by a process that died.
+        backend.break_lock()
         backend.apply_migrations(backend.to_apply(yoyo.read_migrations(str(SCHEMA))))
     finally:
         backend.connection.close()
