@@ -40,7 +40,8 @@ class Machine:
         """Look at this machine, and set torch's threads."""
         import torch
 
-        threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+        # One core is left to those who watch: threads that wait for each other crawl on a busy machine.
+        threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, len(os.sched_getaffinity(0)) - 1))
         torch.set_num_threads(threads)
         cuda = torch.cuda.is_available()
         mps = not cuda and torch.backends.mps.is_available()

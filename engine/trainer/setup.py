@@ -95,6 +95,8 @@ def _quiet(spec: JobSpec) -> None:
         HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRL_EXPERIMENTAL_SILENCE="1"
     )
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Read when torch is loaded: waiting threads sleep instead of spinning.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if spec.model.build is not None:
         os.environ["HF_HUB_OFFLINE"] = "1"
     import datasets
@@ -110,17 +112,19 @@ def _best(attempt: Attempt) -> tuple[Any, ...] | None:
     return order_key(best[0].score) if best and best[0].score is not None else None
 
 
-def _steps(trainer: Any) -> tuple[int, int]:
-    """Optimizer steps in all and of an epoch, as the training loop will count them."""
+def _length(trainer: Any) -> tuple[int, float]:
+    """Optimizer steps and epochs in all, as the training loop will count them."""
     values = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
-    return int(values[6]), int(values[1])
+    steps_an_epoch, batches_an_epoch, total_steps = int(values[1]), int(values[5]), int(values[6])
+    epochs, rest = divmod(total_steps, steps_an_epoch)
+    return total_steps, epochs + rest * trainer.args.gradient_accumulation_steps / batches_an_epoch
 
 
 def _tell(
     attempt: Attempt, trainer: Any, data: Data, machine: Machine, resumed: checkpoints.Checkpoint | None
 ) -> int:
     """The `start` event; returns the number of optimizer steps in all."""
-    total_steps, steps_an_epoch = _steps(trainer)
+    total_steps, total_epochs = _length(trainer)
     counts = {"train": len(trainer.train_dataset), "eval": len(trainer.eval_dataset)}
     model = trainer.model
     parameters = {"total": model.num_parameters(), "trainable": model.num_parameters(only_trainable=True)}
@@ -130,7 +134,7 @@ def _tell(
         sync=True,
         config=attempt.spec.to_json(),
         total_steps=total_steps,
-        total_epochs=total_steps / steps_an_epoch,
+        total_epochs=total_epochs,
         samples=counts,
         rows={"train": len(data.train), "eval": len(data.eval)},
         format=data.format,

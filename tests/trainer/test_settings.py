@@ -152,3 +152,15 @@ def test_a_fallback_is_an_event_and_in_the_effective_configuration(tmp_path: Pat
     config = jobs.events(folder, "start")[0].data["config"]
     assert (config["model"]["dtype"], config["training"]["optimizer"]) == ("fp32", "adamw_torch")
     assert trainer.args.bf16 is False
+
+
+@pytest.mark.parametrize(("steps", "accumulation"), [(1, 4), (2, 4), (3, 2), (9, 3)])
+def test_the_epochs_that_are_announced_are_those_that_training_ends_with(
+    steps: int, accumulation: int, tmp_path: Path
+) -> None:
+    """27 rows by 4 are 7 batches: an epoch's last optimizer step has fewer of them."""
+    changes = {"max_steps": steps, "gradient_accumulation_steps": accumulation, "log_steps": 1}
+    folder = jobs.make_job(tmp_path / "a", {"training": changes})
+    jobs.run_here(folder)
+    announced = jobs.events(folder, "start")[0].data["total_epochs"]
+    assert announced == pytest.approx(jobs.events(folder, "train")[-1].data["epoch"])
