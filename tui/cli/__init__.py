@@ -11,18 +11,21 @@ import click
 
 from tui.cli.compare import compare_command
 from tui.cli.data import validate
+from tui.cli.demo import demo
 from tui.cli.doctor import doctor
 from tui.cli.errors import BAD_INPUT, PodiumGroup, complain
 from tui.cli.hiding import archive, delete, restore, undo
 from tui.cli.jobs import jobs, show
+from tui.cli.launch import launch
 from tui.cli.logs import logs
 from tui.cli.output import colour_wanted, interactive
 from tui.cli.progress import checkpoints, metrics
+from tui.cli.running import pause, resume, stop
 from tui.cli.score import score
 from tui.cli.templates import templates
 
 COMMANDS: Final = (
-    jobs, show, logs, metrics, checkpoints, compare_command,
+    demo, launch, stop, pause, resume, jobs, show, logs, metrics, checkpoints, compare_command,
     archive, restore, delete, undo, validate, templates, score, doctor,
 )  # fmt: skip
 

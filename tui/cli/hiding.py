@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import click
 
 from engine.analysis import format as words
 from engine.errors import BadInput
+from engine.records import Job
 from engine.store.base import Action, Done
 from tui.cli.options import jobs_argument, json_option
 from tui.cli.output import emit, interactive, line, one_line
-from tui.cli.workplace import find_all, up_to_date
+from tui.cli.workplace import carry_out, find_all, up_to_date
 
 PAST: Final[dict[Action, str]] = {"archive": "archived", "restore": "restored", "delete": "deleted"}
 
@@ -48,7 +50,7 @@ def delete(jobs: tuple[str, ...], yes: bool, as_json: bool) -> None:
 def undo(as_json: bool) -> None:
     """Take back the last archive, restore or delete."""
     with up_to_date() as store:
-        done = store.undo()
+        done = carry_out(store, lambda controller: controller.undo())
         names = [store.job(job_id).name for job_id in done.job_ids] if done else []
     if as_json:
         emit("undone", done)
@@ -62,15 +64,19 @@ def _act(action: Action, names: tuple[str, ...], as_json: bool, *, ask: bool = F
     with up_to_date() as store:
         jobs = find_all(store, names)
         if ask:
-            spent = sum(job.cost_total or 0 for job in jobs)
-            paid = f" ({words.dollars(spent)} of training)" if spent else ""
-            question = f"Delete {words.listed(job.name for job in jobs)}{paid}? They go to the trash."
-            click.confirm(one_line(question), abort=True)
-        done = store.act(action, [job.id for job in jobs])
+            click.confirm(_question(jobs), abort=True)
+        ids = [job.id for job in jobs]
+        done = carry_out(store, lambda controller: getattr(controller, action)(ids))
     if as_json:
         emit("done", done)
     else:
         _say(done, [job.name for job in jobs if job.id in done.job_ids], len(jobs))
+
+
+def _question(jobs: Sequence[Job]) -> str:
+    spent = sum(job.cost_total or 0 for job in jobs)
+    paid = f" ({words.dollars(spent)} of training)" if spent else ""
+    return one_line(f"Delete {words.listed(job.name for job in jobs)}{paid}? They go to the trash.")
 
 
 def _say(done: Done, names: list[str], asked: int) -> None:

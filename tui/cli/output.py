@@ -48,9 +48,9 @@ def one_line(text: str) -> str:
     return clean(" ".join(text.split()), len(text))
 
 
-def line(text: str = "", **style: Any) -> None:
-    """Print one line; `style` as in click.style, obeyed on a terminal alone."""
-    click.echo(click.style(text, **style) if style else text)
+def line(text: str = "", *, err: bool = False, **style: Any) -> None:
+    """Print one line, to stderr if asked; `style` as in click.style, obeyed on a terminal alone."""
+    click.echo(click.style(text, **style) if style else text, err=err)
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 from engine.home import Home
 from engine.records import Job
 from engine.store.base import Store
+
+if TYPE_CHECKING:
+    from engine.controller import Controller
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -37,6 +44,20 @@ def up_to_date() -> Iterator[Store]:
     with opened() as store:
         catch_up(store, Home.default())
         yield store
+
+
+def carry_out(store: Store, deed: Callable[[Controller], Awaitable[T]]) -> T:
+    """Let a controller do something, and let go of it; jobs go on."""
+    from engine.controller import Controller
+
+    async def work() -> T:
+        controller = Controller(store, Home.default())
+        try:
+            return await deed(controller)
+        finally:
+            await controller.close()
+
+    return asyncio.run(work())
 
 
 def find_all(store: Store, names: Sequence[str]) -> list[Job]:

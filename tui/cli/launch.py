@@ -1,0 +1,122 @@
+"""`podium launch`: start a job from a job file or a template."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from engine.analysis import format as words
+from engine.errors import BadInput, Missing
+from engine.home import Home
+from engine.job.events import Status
+from engine.records import Job
+from tui.cli.errors import FAILED
+from tui.cli.options import json_option
+from tui.cli.output import emit, line, one_line
+from tui.cli.workplace import carry_out, opened
+
+if TYPE_CHECKING:
+    from engine.controller import Controller
+    from engine.job.spec import JobSpec
+
+TRAINERS: Final = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
+"""What training on this machine imports."""
+
+ROOM: Final = 50_000_000
+"""Bytes that a job needs besides its data, checkpoints not counted."""
+
+
+@click.command()
+@click.argument("spec", metavar="SPEC|TEMPLATE")
+@click.option(
+    "--set", "changes", metavar="KEY=VALUE", multiple=True, help="Set a key, such as training.epochs=2."
+)
+@click.option("--dry-run", is_flag=True, help="Check spec and data, and show what would be launched.")
+@click.option("--wait", is_flag=True, help="Report until it ends; exit 1 unless it completes.")
+@json_option
+def launch(spec: str, changes: tuple[str, ...], dry_run: bool, wait: bool, as_json: bool) -> int:
+    """Start a job. It goes on without this command and without the app."""
+    from engine.controller import preparation
+    from tui.cli.settings import spec_of
+
+    chosen = spec_of(spec, changes)
+    # Checked before anything is opened, so that of bad input nothing is written.
+    data = preparation.check(chosen)
+    if dry_run:
+        return _dry_run(chosen, len(data.train.rows), as_json)
+    need_trainers()
+    need_room(Home.default().path, Path(chosen.dataset.path).stat().st_size)
+    job = _launched(chosen, wait, as_json)
+    if as_json:
+        emit("job", job)
+    elif not wait:
+        line(
+            one_line(f"{job.name} is launched. podium logs -f {job.id[:8]} follows it, podium opens the app.")
+        )
+    return FAILED if wait and job.status != Status.COMPLETED else 0
+
+
+def _dry_run(spec: JobSpec, rows: int, as_json: bool) -> int:
+    import yaml
+
+    if as_json:
+        emit("spec", spec.to_json(), rows=rows)
+    else:
+        line(yaml.safe_dump(spec.to_json(), sort_keys=False, allow_unicode=True).rstrip())
+        line(f"# {rows} rows, all fit for {spec.method}. Nothing was launched.")
+    return 0
+
+
+def _launched(spec: JobSpec, wait: bool, as_json: bool) -> Job:
+    from tui.cli.watching import watch
+
+    with opened() as store:
+
+        async def start(controller: Controller) -> Job:
+            job = await controller.launch(spec)
+            if wait:
+                (job,) = await watch(controller, store, [job], lambda text: line(one_line(text), err=as_json))
+            return job
+
+        return carry_out(store, start)
+
+
+def untrained() -> list[str]:
+    """What is not installed of that which training on this machine needs."""
+    return [name for name in TRAINERS if find_spec(name) is None]
+
+
+def need_trainers() -> None:
+    """See that this machine can train.
+
+    Raises:
+        Missing: It can't, and how to change that.
+    """
+    if missing := untrained():
+        raise Missing(
+            f"training here needs {', '.join(missing)}, not installed",
+            "In Podium's folder: pip install '.[train]'",
+        )
+
+
+def need_room(folder: Path, size: int) -> None:
+    """See that there is room for a job.
+
+    Args:
+        folder: Where; it need not exist yet.
+        size: Bytes of its data.
+
+    Raises:
+        BadInput: There is none.
+    """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free, needed = shutil.disk_usage(there).free, ROOM + size
+    if free < needed:
+        raise BadInput(
+            f"{folder}: {words.size(free)} free, {words.size(needed)} needed",
+            "Make room, or set PODIUM_HOME to a folder on another disk.",
+        )
