@@ -100,8 +100,8 @@ def select(
 def mean_of_three(scores: Iterable[Score]) -> tuple[Score, ...]:
     """The three checkpoints with the best scores, best first: the mean of their weights may beat any one.
 
-    In docs/SELECTION.md it is the only rule that clearly beats the default both in distribution and under
-    domain shift. Empty where fewer than three have a valid score.
+    In docs/SELECTION.md averaging is what clearly beats the default both in distribution and under domain
+    shift. Empty where fewer than three have a valid score.
 
     Raises:
         ValueError: The scores are of different formulas or weights.
