@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -504,6 +505,26 @@ async def test_the_id_is_copied() -> None:
         assert it.app.clipboard == "job-05"
 
 
+async def test_the_last_line_can_be_clicked() -> None:
+    async with stage() as it:
+        it.runs.go_to("job-05")
+        await settled(it.pilot)
+        at = it.said(MarkedBar).index("a archive")
+        await it.pilot.click(MarkedBar, offset=(at + 3, 0))
+        await settled(it.pilot)
+        assert _last(it) == ("ArchiveJobs", ("job-05",))
+
+
+async def test_ages_grow_though_no_run_changed() -> None:
+    async with stage() as it:
+        assert "heard from 2 s ago" in it.said(RunLine)
+        snapshot = it.app.snapshot
+        assert snapshot is not None
+        it.app.snapshot = replace(snapshot, taken_at=snapshot.taken_at + timedelta(seconds=40))
+        await settled(it.pilot)
+        assert "heard from 42 s ago" in it.said(RunLine)
+
+
 def _last(it: Stage) -> tuple[str, tuple[str, ...]]:
     wish: wishes.Wish = it.desk.wishes[-1]
     return type(wish).__name__, wish.job_ids
@@ -587,7 +608,9 @@ def test_the_history_looks_as_it_should(snap_compare: Any, size: tuple[int, int]
 def test_the_question_before_a_deletion_looks_as_it_should(snap_compare: Any) -> None:
     async def asked(pilot: Pilot[None]) -> None:
         await settled(pilot)
-        await press(pilot, "asterisk", "d")
+        ended = [job.id for job in made.qwen() if job.status.ended]
+        pilot.app.screen.query_one(RunList).mark(ended)
+        await press(pilot, "d")
 
     assert snap_compare(
         PodiumApp(FakeDesk(made.history), "history"), terminal_size=(80, 24), run_before=asked

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import is_
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
@@ -55,9 +56,16 @@ class Scene:
     archive_above: float = 0.5
 
     @classmethod
-    def of(cls, jobs: Iterable[Job], now: datetime) -> Scene:
-        """The scene that some runs make."""
-        models = {runs.model: runs for runs in by_model(jobs)}
+    def of(cls, jobs: Iterable[Job], now: datetime, before: Scene | None = None) -> Scene:
+        """The scene that some runs make; models whose runs are those of before are not judged anew."""
+        members: dict[str, list[Job]] = {}
+        for job in jobs:
+            members.setdefault(model_of(job), []).append(job)
+        known = before.models if before else {}
+        models = {
+            model: known[model] if model in known and same(known[model].jobs, runs) else by_model(runs)[0]
+            for model, runs in members.items()
+        }
         greatest = max((job.number for runs in models.values() for job in runs.jobs), default=0)
         return cls(now, models, max(2, len(str(greatest))))
 
@@ -91,6 +99,11 @@ class Column:
     cell: Callable[[Job, Scene], Piece]
     right: bool = True
     rank: int = 0
+
+
+def same(one: Sequence[Job], other: Sequence[Job]) -> bool:
+    """Are these the very same objects? The store hands out the same ones until they change."""
+    return len(one) == len(other) and all(map(is_, one, other))
 
 
 def finite(value: float | None) -> bool:

@@ -18,7 +18,7 @@ from tui import wishes
 from tui.commands import Command, Commanding
 from tui.widgets.group_line import group_line
 from tui.widgets.line_list import LineList
-from tui.widgets.run_columns import INDENT, Plan, Scene, plan, row
+from tui.widgets.run_columns import INDENT, Plan, Scene, plan, row, same
 from tui.widgets.run_lines import SORTS, Group, Line, Order, key_of, sorted_runs, under_models
 
 
@@ -197,18 +197,19 @@ class RunList(Commanding, LineList):
         """Take in the runs; marks of runs that are gone go with them."""
         if snapshot is None:
             return
-        if before is None or snapshot.jobs is not before.jobs:
+        if before is None or not same(snapshot.jobs, before.jobs):
             self._jobs = snapshot.jobs
             self._longest = max((_length(job) for job in self._jobs), default=0)
             known = {job.id for job in self._jobs}
             if not self._marks.keys() <= known:
                 self.mark([job_id for job_id in self._marks if job_id in known])
-            self._scene = Scene.of(self._jobs, snapshot.taken_at)
+            self._scene = Scene.of(self._jobs, snapshot.taken_at, self._scene)
             self._sorted = sorted_runs(self._jobs, self.order)
             self._arrange()
         else:
             self._scene = replace(self._scene, now=snapshot.taken_at)
             self.redraw()
+            self.post_message(self.Shown())
 
     def watch_order(self) -> None:
         """Sort and arrange anew."""

@@ -89,7 +89,7 @@ class RunPicker(Commanding, LineList):
             others = (job for job in snapshot.jobs if model_of(job) in models and job.id not in ids)
             self._jobs = (*compared, *others)
             known = {job.id: job for job in (*snapshot.jobs, *compared)}
-            self._scene = Scene.of(known.values(), snapshot.taken_at)
+            self._scene = Scene.of(known.values(), snapshot.taken_at, self._scene)
         self.show([job.id for job in self._jobs])
 
     def draw(self, row_number: int, width: int) -> Content:
