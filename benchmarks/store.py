@@ -45,7 +45,8 @@ def events(count: int) -> list[bytes]:
         loss = 0.5 + 4 * math.exp(-seq / 5000) + 0.01 * math.sin(seq)
         if seq % 100:
             data = {
-                "loss": loss, "learning_rate": 1e-4, "grad_norm": 1.2, "epoch": seq / 1e4, "tokens": seq * 4096,
+                "loss": loss, "learning_rate": 1e-4, "grad_norm": 1.2, "epoch": seq / 1e4,
+                "tokens": seq * 4096,
                 "tokens_per_second": 3412.5, "samples_per_second": 7.25, "mean_token_accuracy": 0.71,
                 "entropy": 1.9, "gpu_memory_allocated_gb": 61.2, "gpu_memory_reserved_gb": 66.0,
             }  # fmt: skip
@@ -67,7 +68,7 @@ def a_job(number: int = 1) -> Job:
         id=f"20261121-{number:06}", name=f"support-qwen-{number:05}", status=status,
         created_at=START + timedelta(minutes=number), base_model=f"model/{number % 20}",
         started_at=START, completed_at=START, last_heartbeat_at=START, updated_at=START,
-        config=CONFIG, metadata={"data_sha256": "a" * 64, "versions": {"torch": "2.8.0", "transformers": "5.20"}},
+        config=CONFIG, metadata={"data_sha256": "a" * 64, "versions": {"torch": "2.8.0"}},
         best_eval_loss=1 + number / 1e4, cost_total=2.5, elapsed_seconds=7200.0, current_step=1000,
         total_steps=1000, progress=100.0, loss=0.5, eval_loss=0.7, best_step=900, tags=("sweep",),
     )  # fmt: skip

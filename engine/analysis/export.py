@@ -148,7 +148,7 @@ def _setting(value: Any) -> str:
     if value is None:
         return words.UNKNOWN
     if isinstance(value, float):
-        return words.short(value)
+        return f"{value:g}"
     if isinstance(value, (list, tuple)):
         return ", ".join(_setting(item) for item in value)
     if isinstance(value, Mapping):

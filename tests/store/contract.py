@@ -138,9 +138,9 @@ class StoreContract:
     def test_ambiguous_and_unknown_names_are_refused_with_the_near_ones(self, store: Store) -> None:
         store.add(a_job("1", name="qwen-a"))
         store.add(a_job("2", name="qwen-b"))
-        with pytest.raises(NoSuchJob, match="2 jobs begin with 'qwen': qwen-b .*qwen-a"):
+        with pytest.raises(NoSuchJob, match=r"2 jobs begin with 'qwen': qwen-b .*qwen-a"):
             store.find("qwen")
-        with pytest.raises(NoSuchJob, match="Did you mean.*qwen-a"):
+        with pytest.raises(NoSuchJob, match=r"Did you mean.*qwen-a"):
             store.find("qwne-a")
         with pytest.raises(NoSuchJob):
             store.find("")
@@ -550,7 +550,7 @@ class StoreContract:
     def test_a_live_job_is_not_deleted_and_neither_are_its_fellows(self, store: Store) -> None:
         store.add(a_job("job-1", status=Status.COMPLETED))
         store.add(a_job("job-2", name="alive", status=Status.RUNNING))
-        with pytest.raises(BadInput, match="alive is running.*Stop it first"):
+        with pytest.raises(BadInput, match=r"alive is running.*Stop it first"):
             store.act("delete", ["job-1", "job-2"])
         assert not store.job("job-1").deleted
         assert store.undo() is None

@@ -1,7 +1,7 @@
-"""A process of its own that takes a file of events into a database: `python -m tests.store.ingester DB FILE LINES`.
+"""A process of its own that takes a file of events into a database.
 
-It takes LINES lines at a time, prints `ready` before the first and the offset after each, and survives finding
-that another process was there before it.
+`python -m tests.store.ingester DB FILE LINES` takes LINES lines at a time. It prints `ready` and waits for a
+line of input before the first, prints the offset after each, and goes on where another process has got to.
 """
 
 from __future__ import annotations

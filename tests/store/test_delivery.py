@@ -149,13 +149,14 @@ json_values = st.recursive(
         st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=8),
         st.sampled_from(["NaN", "Infinity", "1e999", "\x00", "\ud800", "../../etc", "running", -1, 2**63]),
     ),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip
 KEYS = (
-    "loss", "eval_loss", "train_loss", "epoch", "tokens", "score", "path", "removed", "status", "error", "phase",
-    "config", "total_steps", "total_epochs", "samples", "host", "gpus", "verdict", "evidence", "alert", "severity",
-    "message", "sample_index", "prompt", "validation_errors", "bytes", "sha256", "training", "exit_code", "metrics",
+    "loss", "eval_loss", "train_loss", "epoch", "tokens", "score", "path", "removed", "status", "error",
+    "phase", "config", "total_steps", "total_epochs", "samples", "host", "gpus", "verdict", "evidence",
+    "alert", "severity", "message", "sample_index", "prompt", "validation_errors", "bytes", "sha256",
+    "training", "exit_code", "metrics",
 )  # fmt: skip
 hostile_data = st.dictionaries(st.one_of(st.sampled_from(KEYS), st.text(max_size=6)), json_values, max_size=6)
 

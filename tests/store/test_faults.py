@@ -212,7 +212,8 @@ def test_a_half_made_database_is_made_whole(path: Path) -> None:
     # A process that died between yoyo's own tables and the first migration.
     with closing(sqlite3.connect(path)) as db:
         db.execute(
-            "CREATE TABLE yoyo_lock (locked INT DEFAULT 1, ctime TIMESTAMP, pid INT NOT NULL, PRIMARY KEY (locked))"
+            "CREATE TABLE yoyo_lock "
+            "(locked INT DEFAULT 1, ctime TIMESTAMP, pid INT NOT NULL, PRIMARY KEY (locked))"
         )
         db.execute("INSERT INTO yoyo_lock VALUES (1, '2026-11-21', 1)")
         db.commit()
