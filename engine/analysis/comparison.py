@@ -15,8 +15,9 @@ from engine.analysis.compared import (
     Unit,
 )
 from engine.analysis.configuration import differences
+from engine.analysis.metrics import Run, known
 from engine.analysis.recommendation import recommend
-from engine.analysis.table import Run, known, rows
+from engine.analysis.table import rows
 from engine.errors import BadInput
 from engine.records import Checkpoint, Job
 

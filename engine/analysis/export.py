@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from engine.analysis import format as words
 from engine.analysis.compared import Cell, Comparison, Row, Unit
-from engine.analysis.recommendation import names_of
+from engine.analysis.reasons import names_of
 from engine.job.events import plain
 
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
-from engine.analysis.table import known, worse
+from engine.analysis.metrics import known, worse
 from engine.records import Job
 
 RECENT: Final = 5

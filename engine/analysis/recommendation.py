@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
 
-from engine.analysis import format as words
 from engine.analysis.comparability import comparability
 from engine.analysis.compared import Recommendation, Standing
-from engine.analysis.spending import cost_after
-from engine.analysis.table import Run, known, worse
-from engine.job.events import Status
+from engine.analysis.metrics import Run, known, worse
+from engine.analysis.reasons import caveats, names_of, reasons
 from engine.records import Job
-from scorer.ties import curve_noise
-
-_TIE: Final = 1.96 * math.sqrt(2.0)
-"""Standard deviations of one eval loss that two runs must differ by, two-sided 5 %."""
-
-_WASTE: Final = 0.05
-"""Cost after the best checkpoint that is worth a word, as a share of the cost."""
 
 
 def recommend(runs: Sequence[Run], *, warn_above: float = 0.25, archive_above: float = 0.5) -> Recommendation:
@@ -52,16 +42,10 @@ def recommend(runs: Sequence[Run], *, warn_above: float = 0.25, archive_above: f
         best.job.id,
         best.best.step if best.best else best.job.best_step,
         _headline(best, len(runs), names),
-        tuple(_reasons(best, ranked[1:], names)),
-        tuple(_caveats(best, ranked[1:], runs, names, judged.unknown)),
+        tuple(reasons(best, ranked[1:], names)),
+        tuple(caveats(best, ranked[1:], runs, names, judged.unknown)),
         worse=tuple(_standing(run.job, lowest, warn_above, archive_above) for run in runs),
     )
-
-
-def names_of(jobs: Sequence[Job]) -> dict[str, str]:
-    """What each run is called in sentences: its name, with its number where several bear it."""
-    alike = [job.name for job in jobs]
-    return {job.id: f"{job.name} #{job.number}" if alike.count(job.name) > 1 else job.name for job in jobs}
 
 
 def _rank(run: Run) -> tuple[float, float, float, float, int, str]:
@@ -97,154 +81,3 @@ def _headline(best: Run, count: int, names: Mapping[str, str]) -> str:
     if count == 1:
         return f"{names[best.job.id]}{checkpoint} is all there is: no other run to compare it with."
     return f"Keep {names[best.job.id]}{checkpoint}."
-
-
-# ---- reasons
-
-
-def _reasons(best: Run, others: Sequence[Run], names: Mapping[str, str]) -> Iterator[str]:
-    if others:
-        yield _lead(best, others[0], names)
-    yield from _checkpoint(best)
-    yield from _price(best, others, names)
-    yield from _waste(best)
-
-
-def _lead(best: Run, second: Run, names: Mapping[str, str]) -> str:
-    """How far ahead the best run is of the second."""
-    ours, theirs = best.job.best_eval_loss or 0.0, second.job.best_eval_loss or 0.0
-    noise = _noise(best, second)
-    band = "" if noise is None or ours <= 0 else f" (noise ± {_percent(1.96 * noise / ours)})"
-    loss = f"Its lowest eval loss {words.loss(ours)}"
-    if ours == theirs:
-        return f"{loss} is exactly that of {names[second.job.id]}{band}."
-    if theirs <= 0:
-        return f"{loss} is {theirs - ours:.4g} below that of {names[second.job.id]}."
-    below = _percent((theirs - ours) / theirs)
-    return f"{loss} is {below} below {words.loss(theirs)} of {names[second.job.id]}{band}."
-
-
-def _checkpoint(best: Run) -> Iterator[str]:
-    """What speaks for the checkpoint, and whether the score overruled the lowest eval loss."""
-    chosen = best.best
-    if chosen is None or known(chosen.eval_loss) is None:
-        return
-    assert chosen.eval_loss is not None
-    train = known(chosen.train_loss)
-    gap = ""
-    if train is not None and chosen.eval_loss > 0:
-        gap = f" and a gap to the train loss of {_percent(abs(chosen.eval_loss - train) / chosen.eval_loss)}"
-    total = chosen.score.total if chosen.score is not None else None
-    score = f" has the best score {words.loss(total)}," if known(total) is not None else " has"
-    yield f"Checkpoint {chosen.step}{score} eval loss {words.loss(chosen.eval_loss)}{gap}."
-    lowest = next((item for item in best.checkpoints if item.is_lowest_eval_loss), None)
-    if lowest is not None and lowest.step != chosen.step:
-        tied = ", within the noise" if lowest.tied else ""
-        yield f"The lowest eval loss is at checkpoint {lowest.step}, {words.loss(lowest.eval_loss)}{tied}."
-
-
-def _price(best: Run, others: Sequence[Run], names: Mapping[str, str]) -> Iterator[str]:
-    """What it cost beside the cheapest other run that went to its end."""
-    ended = [run for run in others if run.job.status is Status.COMPLETED]
-    if not best.job.status.ended or not ended:
-        return
-    priced = [run for run in ended if known(run.job.cost_total) is not None]
-    if priced and known(best.job.cost_total) is not None:
-        other = min(priced, key=lambda run: run.job.cost_total or 0.0)
-        more = (best.job.cost_total or 0.0) - (other.job.cost_total or 0.0)
-        if abs(more) >= 0.005:
-            sign = "more" if more > 0 else "less"
-            yield f"It cost {words.dollars(abs(more))} {sign} than {names[other.job.id]}."
-            return
-    timed = [run for run in ended if known(run.job.elapsed_seconds) is not None]
-    if timed and known(best.job.elapsed_seconds) is not None:
-        other = min(timed, key=lambda run: run.job.elapsed_seconds or 0.0)
-        longer = (best.job.elapsed_seconds or 0.0) - (other.job.elapsed_seconds or 0.0)
-        if abs(longer) >= 1:
-            sign = "longer" if longer > 0 else "less"
-            yield f"It took {words.duration(abs(longer))} {sign} than {names[other.job.id]}."
-
-
-def _waste(best: Run) -> Iterator[str]:
-    """What came after the best checkpoint, where it is worth a word."""
-    chosen, job = best.best, best.job
-    if chosen is None or not job.status.ended:
-        return
-    spent, epoch = cost_after(job, chosen), known(chosen.epoch)
-    if spent and job.cost_total and spent > _WASTE * job.cost_total:
-        when = f"after epoch {epoch:.3g}" if epoch is not None else f"after step {chosen.step}"
-        share = _percent(spent / job.cost_total)
-        yield f"Stop {when} next time: the last {words.dollars(spent)} ({share}) bought nothing."
-
-
-# ---- what speaks against it
-
-
-def _caveats(
-    best: Run, others: Sequence[Run], runs: Sequence[Run], names: Mapping[str, str], unknown: Sequence[str]
-) -> Iterator[str]:
-    yield from (f"{text[:1].upper()}{text[1:]}." for text in unknown)
-    yield from _ties(best, others, names)
-    yield from _condition(best, names)
-    live = [run.job for run in runs if run.job.status.live and run.job.id != best.job.id]
-    if live:
-        verb = "is" if len(live) == 1 else "are"
-        yield f"{words.listed(names[job.id] for job in live)} {verb} still going and may yet be better."
-    blind = [run.job for run in runs if known(run.job.best_eval_loss) is None and not run.job.status.live]
-    if blind:
-        yield f"There is no evaluation of {words.listed(names[job.id] for job in blind)}."
-
-
-def _ties(best: Run, others: Sequence[Run], names: Mapping[str, str]) -> Iterator[str]:
-    """The runs that can't be told from the best, and the cheapest of them."""
-    tied = [run for run in others if _tied(best, run)]
-    if not tied:
-        return
-    text = f"{words.listed(names[run.job.id] for run in tied)} can't be told from it: within the noise"
-    ours = known(best.job.cost_total)
-    cheaper = [
-        run for run in tied if ours is not None and (known(run.job.cost_total) or math.inf) < ours - 0.005
-    ]
-    if cheaper and ours is not None:
-        least = min(cheaper, key=lambda run: run.job.cost_total or 0.0)
-        saved = words.dollars(ours - (least.job.cost_total or 0.0))
-        text += f", and {names[least.job.id]} cost {saved} less"
-    yield f"{text}. A larger evaluation set would decide."
-
-
-def _tied(best: Run, other: Run) -> bool:
-    ours, theirs = best.job.best_eval_loss, other.job.best_eval_loss
-    if ours is None or theirs is None:
-        return False
-    noise = _noise(best, other)
-    return ours == theirs or (noise is not None and theirs - ours <= _TIE * noise)
-
-
-def _noise(*runs: Run) -> float | None:
-    """Standard deviation of one eval loss, nats: the greatest of the runs' eval curves; None when unknown."""
-    found = (curve_noise([(item.step, item.eval_loss) for item in run.checkpoints]) for run in runs)
-    return max((noise for noise in found if noise is not None), default=None)
-
-
-def _condition(best: Run, names: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with the best run itself."""
-    job, name = best.job, names[best.job.id]
-    last = best.checkpoints[-1].step if best.checkpoints else None
-    falling = best.best is not None and best.best.step == last
-    if job.status.live:
-        yield f"{name} is still going: this may change."
-    elif job.status is not Status.COMPLETED:
-        how = {Status.FAILED: "failed", Status.CANCELLED: "was cancelled"}.get(job.status, "is paused")
-        at = f" at {job.progress:.0f} %" if job.progress is not None else ""
-        better = ", and was still getting better" if falling else ""
-        yield f"{name} {how}{at}{better}: it was cut short, yet it is ahead."
-    elif falling and len(best.checkpoints) > 1:
-        yield f"{name} was best at its very end: it may not have been trained long enough."
-    if best.best is not None and best.best.path is None:
-        yield f"The files of checkpoint {best.best.step} are gone."
-
-
-def _percent(fraction: float) -> str:
-    """A share that is seldom exact: `26 %`, `0.4 %`."""
-    value = abs(fraction) * 100
-    return f"{value:.0f} %" if value >= 9.95 else f"{value:.1f} %"

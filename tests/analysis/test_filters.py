@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.analysis.filters import FIELDS, NUMBERS, Filter, completions
+from engine.analysis.filter_fields import FIELDS, NUMBERS, completions
+from engine.analysis.filters import Filter
 from engine.errors import BadInput
 from engine.job.events import Status
 from engine.records import Job
