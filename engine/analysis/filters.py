@@ -22,10 +22,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from engine.analysis.filter_fields import FIELDS, NUMBERS, SECONDS, STATES, TEXTS, Number, Predicate
+from engine.analysis.filter_fields import (
+    FIELDS,
+    NUMBERS,
+    SECONDS,
+    STATES,
+    TEXTS,
+    Number,
+    Predicate,
+    completions,
+)
 from engine.errors import BadInput
 from engine.job.events import Status
 from engine.records import Job
+
+__all__ = ["Filter", "completions"]
 
 _TOKEN: Final = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 _CONDITION: Final = re.compile(r"(?P<field>[A-Za-z_]+)(?P<sign>:|<=|>=|!=|<|>|=)(?P<value>.*)", re.DOTALL)

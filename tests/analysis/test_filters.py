@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.analysis.filter_fields import FIELDS, NUMBERS, completions
-from engine.analysis.filters import Filter
+from engine.analysis.filter_fields import FIELDS, NUMBERS
+from engine.analysis.filters import Filter, completions
 from engine.errors import BadInput
 from engine.job.events import Status
 from engine.records import Job
