@@ -1,0 +1,129 @@
+"""What is checked before anything starts: templates, data files, job files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.recorded import told
+from tests.conftest import Podium
+
+ROWS = [{"prompt": f"What is {number}?", "completion": f"A number, {number}."} for number in range(20)]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    path = tmp_path / "broken.jsonl"
+    rows = [json.dumps(row) for row in ROWS]
+    rows[6] = '{"prompt": "What is 6?", "completion": '
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def one_line(stderr: str) -> str:
+    (line,) = stderr.splitlines()
+    return line
+
+
+def test_every_template_is_listed_shown_and_sound(podium: Podium) -> None:
+    names = [template["name"] for template in told(podium("templates", "list", "--json").stdout)["templates"]]
+    assert "sft_standard" in names
+    for name in names:
+        shown = yaml.safe_load(podium("templates", "show", name).stdout)
+        assert shown["method"]
+        assert told(podium("templates", "show", name, "--json").stdout)["template"] == {"name": name, **shown}
+    verified = podium("templates", "verify", "--json")
+    assert verified.returncode == 0
+    assert [template["ok"] for template in told(verified.stdout)["templates"]] == [True] * len(names)
+
+
+def test_an_unknown_template_is_bad_input_that_names_the_nearest(podium: Podium) -> None:
+    result = podium("templates", "show", "sft_standart")
+    assert result.returncode == 2
+    assert "sft_standard" in one_line(result.stderr)
+
+
+def test_sound_data_is_described(podium: Podium, data: Path) -> None:
+    found = told(podium("validate", data, "--json").stdout)["dataset"]
+    assert found["rows"] == 20
+    assert found["format"] == "prompt_completion"
+    assert "20 rows" in podium("validate", data).stdout
+
+
+def test_a_broken_row_is_named_by_its_number(podium: Podium, broken: Path, home: Path) -> None:
+    result = podium("validate", broken)
+    assert result.returncode == 2
+    assert "row 7" in one_line(result.stderr)
+    assert not home.exists()
+
+
+def test_an_unknown_method_is_refused(podium: Podium, data: Path) -> None:
+    result = podium("validate", data, "--method", "magic")
+    assert result.returncode == 2
+    assert "magic" in one_line(result.stderr)
+
+
+def test_a_dry_run_shows_the_resolved_job_and_launches_nothing(
+    podium: Podium, data: Path, home: Path
+) -> None:
+    change = ["--set", f"dataset.path={data}", "--set", "training.epochs=0.5", "--set", "quantization=null"]
+    shown = yaml.safe_load(podium("launch", "sft_standard", "--dry-run", *change).stdout)
+    assert shown["training"]["epochs"] == 0.5
+    assert shown["quantization"] is None
+    assert shown["name"] == "sft_standard"
+    assert not home.exists()
+
+
+def test_a_job_file_is_read_with_changes_on_top(podium: Podium, data: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "job.yaml"
+    spec.write_text("template: sft_standard\nname: mine\ndataset: {path: data.jsonl}\ntraining: {seed: 1}\n")
+    shown = told(podium("launch", spec, "--dry-run", "--set", "training.epochs=2", "--json").stdout)
+    assert shown["rows"] == 20
+    assert shown["spec"]["dataset"]["path"] == str(data)
+    assert (shown["spec"]["training"]["seed"], shown["spec"]["training"]["epochs"]) == (1, 2)
+
+
+def test_all_mistakes_of_a_job_file_are_one_line(podium: Podium, tmp_path: Path, home: Path) -> None:
+    spec = tmp_path / "job.yaml"
+    spec.write_text(
+        "name: mine\nmodel: {name: m}\nmethod: magic\ndataset: {path: x.jsonl}\n"
+        "training: {lerning_rate: 1, epochs: -1}\n"
+    )
+    result = podium("launch", spec)
+    assert result.returncode == 2
+    line = one_line(result.stderr)
+    assert "3 mistakes" in line
+    for place in ("lerning_rate (did you mean learning_rate?)", "training.epochs", "method"):
+        assert place in line
+    assert not home.exists()
+
+
+def test_a_launch_on_broken_data_writes_nothing(podium: Podium, broken: Path, home: Path) -> None:
+    result = podium("launch", "sft_standard", "--set", f"dataset.path={broken}")
+    assert result.returncode == 2
+    assert "row 7" in one_line(result.stderr)
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("change", ["training.epochs", "=1", "training..epochs=1", "training.epochs={"])
+def test_a_change_that_is_none_is_refused(podium: Podium, change: str) -> None:
+    result = podium("launch", "sft_standard", "--set", change)
+    assert result.returncode == 2
+    assert change in one_line(result.stderr)
+
+
+@pytest.mark.parametrize("name", ["sft_standart", "nowhere/job.yaml"])
+def test_neither_a_file_nor_a_template_is_bad_input(podium: Podium, name: str) -> None:
+    result = podium("launch", name)
+    assert result.returncode == 2
+    assert name in one_line(result.stderr)
