@@ -11,6 +11,8 @@ from engine.analysis.metrics import Run, known, worse
 from engine.analysis.reasons import caveats, names_of, reasons
 from engine.records import Job
 
+__all__ = ["names_of", "recommend"]
+
 
 def recommend(runs: Sequence[Run], *, warn_above: float = 0.25, archive_above: float = 0.5) -> Recommendation:
     """Say which run to keep.
