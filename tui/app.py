@@ -87,18 +87,21 @@ class PodiumApp(Commanding, App[None]):
     def on_mount(self) -> None:
         """Show the first screen; the engine is opened after the first paint."""
         self.switch_mode(self._first)
-        self.call_after_refresh(lambda: self.run_worker(self._serve(), group="desk"))
+        self.call_after_refresh(self._begin)
 
-    async def _serve(self) -> None:
-        """Open the desk, then answer changes with snapshots until the app ends."""
+    def _begin(self) -> None:
+        """Answer changes with snapshots until the app ends, and open what the changes come from."""
+        self.run_worker(self._pulse.run(), group="desk")
+        self.run_worker(self._open(), group="desk")
+        self.set_interval(1, self._tick)
+
+    async def _open(self) -> None:
         await self._told(self.desk.open(self._pulse.mark_from_thread))
         theme = self.desk.recall("theme")
         if theme in self.available_themes:
             self.theme = theme
         self.theme_changed_signal.subscribe(self, lambda theme: self.desk.remember("theme", theme.name))
-        self.set_interval(1, self._tick)
         self._pulse.mark()
-        await self._pulse.run()
 
     @property
     def idle(self) -> bool:

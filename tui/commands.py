@@ -133,10 +133,11 @@ class Commanding(MessagePump):
         return ()
 
     def action_command(self, name: str) -> None:
-        """Post the command of that name."""
+        """Post the command of that name, if it makes sense now."""
         for command in self.commands():
             if command.__name__ == name:
-                self.post_message(command(self.subject()))
+                if self.offers(command):
+                    self.post_message(command(self.subject()))
                 return
         raise LookupError(f"{type(self).__name__} has no command {name}")
 

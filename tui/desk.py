@@ -15,8 +15,7 @@ from tui.wishes import Wish
 
 if TYPE_CHECKING:
     from engine.controller import Controller
-
-    from engine.store.base import Store
+    from engine.store.base import Done, Store
 
 Changed = Callable[[], None]
 """Called from any thread when a new snapshot would differ from the last; returns at once."""
@@ -78,7 +77,8 @@ class EngineDesk:
     async def open(self, changed: Changed) -> None:
         """Open the store, show what it has, then reconnect to live jobs.
 
-        A store that can't be opened is not an error of this call: every snapshot tells of it.
+        Where something is to begin, that is shown first. A store that can't be opened is not an error
+        of this call: every snapshot tells of it.
         """
         try:
             self._store = await asyncio.to_thread(_opened, self._home)
@@ -87,11 +87,13 @@ class EngineDesk:
             changed()
             return
         self._store.subscribe(lambda _: changed())
-        changed()
+        if self._begin is None:
+            changed()
         self._controller = await asyncio.to_thread(_controller, self._store, self._home)
         await self._controller.start()
         if self._begin is not None:
             await self._begin(self._controller)
+        changed()
 
     def take(self, question: Question) -> Snapshot:
         """Read a snapshot; without a store, an empty one that says why."""
@@ -100,7 +102,8 @@ class EngineDesk:
         from engine import snapshots
 
         links = self._controller.links if self._controller else {}
-        return snapshots.take(self._store, self._home, question, links)
+        trouble = self._controller.trouble if self._controller else ""
+        return snapshots.take(self._store, self._home, question, links, trouble=trouble)
 
     async def carry_out(self, wish: Wish) -> str:
         """Ask the controller."""
@@ -158,23 +161,23 @@ def _each(method: str, done: str) -> Deed:
     return deed
 
 
-def _together(method: str, done: str) -> Deed:
+def _together(method: str, past: str) -> Deed:
     """Ask for something of all jobs at once, so that one undo takes all of it back."""
 
     async def deed(controller: Controller, wish: Wish) -> str:
-        await getattr(controller, method)(wish.job_ids)
-        number = len(wish.job_ids)
-        return f"{done} {number} {'run' if number == 1 else 'runs'}. z takes it back."
+        done: Done = await getattr(controller, method)(wish.job_ids)
+        return f"{past} {_runs(done)}. z takes it back." if done.job_ids else "Nothing to do."
 
     return deed
 
 
 async def _undo(controller: Controller, wish: Wish) -> str:
     undone = await controller.undo()
-    if undone is None:
-        return "There is nothing to take back."
-    number = len(undone.job_ids)
-    return f"Took back: {undone.action} of {number} {'run' if number == 1 else 'runs'}."
+    return f"Took back: {undone.action} {_runs(undone)}." if undone else "There is nothing to take back."
+
+
+def _runs(done: Done) -> str:
+    return "1 run" if len(done.job_ids) == 1 else f"{len(done.job_ids)} runs"
 
 
 DEEDS: Final[Mapping[type[Wish], Deed]] = {

@@ -5,11 +5,13 @@ A `Wish` goes to the controller and changes the world; everything else here chan
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from textual.message import Message
 
 from engine.analysis.snapshot import Snapshot
+from engine.job.events import Status
 from engine.records import Job
 from tui.commands import Command
 from tui.what_goes import what_goes
@@ -186,3 +188,12 @@ class UndoLast(Wish):
     KEYS = "z,u"
     SHOWN = "z"
     LABEL = "undo"
+
+
+WHEN: Final[Mapping[type[Command], frozenset[Status]]] = {
+    StopJob: frozenset({Status.QUEUED, Status.PENDING, Status.RUNNING, Status.PAUSED}),
+    PauseJob: frozenset({Status.RUNNING}),
+    ResumeJob: frozenset({Status.PAUSED, Status.FAILED, Status.CANCELLED}),
+    SaveNow: frozenset({Status.RUNNING}),
+}
+"""The states of a run in which a wish makes sense; those that are not here always do."""

@@ -126,7 +126,7 @@ async def test_the_crosshair_reads_every_curve(app: PodiumApp) -> None:
     async with looking_at_the_chart(app) as pilot:
         assert reading(pilot) == ""
         await press(pilot, "left")
-        assert reading(pilot).startswith("▏step 12")
+        assert reading(pilot).startswith("▏step 1 2")
         for word in ("train 0.", "lr ", "grad "):
             assert word in reading(pilot)
         await press(pilot, "escape")

@@ -106,7 +106,7 @@ async def test_a_filter_shows_only_what_matches_and_escape_shows_all(app: Podium
     async with looking_at_the_log(app) as pilot:
         await press(pilot, "slash", *"error")
         assert visible(pilot)[:3] == ["line 40 ValueError: bad", "line 60 ValueError: bad", ""]
-        assert "/error  2 lines" in facts(pilot)
+        assert "/error  2 of 100 lines" in facts(pilot)
         await press(pilot, "enter")
         assert view(pilot).has_focus
         assert view(pilot).rows == 2

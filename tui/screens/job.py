@@ -18,9 +18,8 @@ from tui import wishes
 from tui.commands import Command
 from tui.screens.base import PodiumScreen
 from tui.widgets.chart import Chart
-from tui.widgets.checkpoints import CheckpointList, CheckpointPane
+from tui.widgets.checkpoints import CheckpointPane
 from tui.widgets.log_pane import LogPane
-from tui.widgets.log_view import LogView
 from tui.widgets.loss_pane import LossPane
 from tui.widgets.machine import MachinePane
 from tui.widgets.notes import NotesPane
@@ -89,7 +88,7 @@ class JobScreen(PodiumScreen):
 
     def compose_body(self) -> ComposeResult:
         """The header, the panes, and what stands there while there is no run."""
-        yield Static(_nothing_yet(), id="nothing", classes="empty")
+        yield Static(id="nothing", classes="empty")
         with Vertical(id="run"):
             yield RunHeader().data_bind(JobScreen.detail, JobScreen.now)
             yield PaneTabs({name: name for name in self.TAKERS}).data_bind(JobScreen.front)
@@ -108,10 +107,20 @@ class JobScreen(PodiumScreen):
         self.now = snapshot.taken_at if snapshot else None
         self.set_class(snapshot is not None and snapshot.job is None, "-nothing")
         self.set_class(snapshot is None, "-waiting")
+        self.query_one("#nothing", Static).update(_nothing_yet() if snapshot else Content("one moment …"))
 
     def subject(self) -> tuple[str, ...]:
         """The run on the screen."""
         return (self.detail.job.id,) if self.detail else ()
+
+    def offers(self, command: type[Command]) -> bool:
+        """Of the wishes, those that this run's state allows."""
+        allowed = wishes.WHEN.get(command)
+        return allowed is None or (self.detail is not None and self.detail.job.status in allowed)
+
+    def watch_detail(self) -> None:
+        """Another state offers other commands."""
+        self.refresh_bindings()
 
     # Panes
 

@@ -14,12 +14,13 @@ class Cells:
         self._cells = [(letter, segment.style) for segment in strip for letter in segment.text]
 
     def put(self, column: int, letter: str, style: Style, *, under: bool = False) -> None:
-        """Replace a cell; `under` only colours the ground of one that is not empty."""
+        """Replace a cell; `under` leaves what stands in it and colours its ground."""
         if 0 <= column < len(self._cells):
             before, old = self._cells[column]
-            if under and before not in " ┈":
-                style = (old or Style()) + Style(bgcolor=style.bgcolor)
-                letter = before
+            if under and before not in " ⠀┈":
+                letter, style = before, (old or Style()) + Style(bgcolor=style.bgcolor)
+            elif under:
+                style = Style(color=style.color, bold=style.bold)
             self._cells[column] = (letter, style)
 
     def fill(self, letter: str, style: Style) -> None:

@@ -184,10 +184,17 @@ class LogPane(Commanding, Vertical):
         if lines is None:
             self._title.facts = Content("")
             return
-        facts = [(f"{count(lines.lines)} lines", "$text-muted")]
+        facts = [(_lines(lines.lines), "$text-muted")]
         if self.pattern:
             sign = "!" if self.inverted else "/"
-            found = f"{sign}{self.pattern}  {count(lines.rows)} lines{' …' if lines.searching else ''}"
-            facts.insert(0, (found, "$accent"))
+            going_on = " …" if lines.searching else ""
+            facts = [
+                (f"{sign}{self.pattern}", "bold $accent"),
+                (f"{count(lines.rows)} of {_lines(lines.lines)}{going_on}", "$text-muted"),
+            ]
         facts.append(("following", "$text-muted") if self._view.following else ("frozen", "$warning"))
         self._title.facts = Content("  ").join([Content.styled(text, style) for text, style in facts])
+
+
+def _lines(number: int) -> str:
+    return "1 line" if number == 1 else f"{count(number)} lines"

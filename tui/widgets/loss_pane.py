@@ -12,13 +12,13 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from engine.analysis.snapshot import ChartView, JobDetail
-from engine.records import Checkpoint, Curve
+from engine.records import Axis, Checkpoint, Curve
 from tui.commands import Command, Commanding
 from tui.themes import run_style
 from tui.widgets.chart import SMOOTHINGS, Chart
 from tui.widgets.plot import Line, Mark
 from tui.widgets.title_line import TitleLine
-from tui.words import short
+from tui.words import count, dollars, short
 
 LABELS: Final = {
     "loss": "train",
@@ -37,6 +37,21 @@ READ: Final = ("learning_rate", "grad_norm")
 def label(metric: str) -> str:
     """A metric's short name."""
     return LABELS.get(metric, metric.removeprefix("eval_").replace("_", " "))
+
+
+def place(x: float, axis: Axis) -> str:
+    """A place on an axis in words: `step 1 104`, `$2.02`."""
+    match axis:
+        case "step":
+            return f"step {count(x)}"
+        case "dollars":
+            return dollars(x)
+        case "hours":
+            return f"{x:.2f} h"
+        case "epoch":
+            return f"epoch {x:.2f}"
+        case "tokens":
+            return f"{short(x)} tokens"
 
 
 class NextMetric(Command):
@@ -115,12 +130,8 @@ class LossPane(Commanding, Vertical):
         if evals is None or "eval_loss" not in self.drawn:
             return []
         best = next((row for row in self.detail.checkpoints if row.is_best), None)
-        place = _place(evals, best)
-        return (
-            [Mark(place, best.eval_loss, "★", "$warning", f"{best.step}")]
-            if best and place is not None
-            else []
-        )
+        x = _place_of(evals, best)
+        return [Mark(x, best.eval_loss, "★", "$warning", f"{best.step}")] if best and x is not None else []
 
     @on(Chart.Drawn)
     def _tell(self, event: Chart.Drawn) -> None:
@@ -147,16 +158,17 @@ class LossPane(Commanding, Vertical):
         self._title.facts = Content("  ").join([*legend, Content.styled(" · ".join(facts), "$text-muted")])
         self._read()
 
+    def _here(self, cross: float) -> float:
+        """Where the crosshair stands: the nearest drawn point, or its own place where there is none."""
+        points = [point.x for line in self.chart.lines if (point := self.chart.point(line))]
+        return min(points, key=lambda x: abs(x - cross), default=cross)
+
     def _read(self) -> None:
         chart, detail = self.chart, self.detail
         if detail is None or chart.cross is None:
             self._reading.update(Content(""))
             return
-        words = [
-            Content.assemble(
-                "▏", (f"{chart.view.axis} ", "$text-muted"), (short(round(chart.cross, 3)), "bold")
-            )
-        ]
+        words = [Content.assemble("▏", (place(self._here(chart.cross), chart.view.axis), "bold"))]
         for name in chart.view.metrics:
             if curve := detail.curves.get(name):
                 line = Line(label(name), curve, "")
@@ -171,7 +183,7 @@ def _last(curve: Curve) -> float | None:
     return curve.points[-1].mean if curve.points else None
 
 
-def _place(evals: Curve, checkpoint: Checkpoint | None) -> float | None:
+def _place_of(evals: Curve, checkpoint: Checkpoint | None) -> float | None:
     """Where on the x axis a checkpoint is: where the eval curve has its eval loss."""
     loss = checkpoint.eval_loss if checkpoint else None
     if loss is None or checkpoint is None:
