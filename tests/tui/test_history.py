@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +16,16 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from engine.analysis.snapshot import Question, Snapshot
+from engine.home import Home
 from engine.job.events import Status
 from engine.records import Job
+from engine.store.sqlite import SQLiteStore
 from tests.tui import runs as made
 from tests.tui.fabricated import FakeDesk
 from tests.tui.steps import press, settled, until
 from tui import wishes
 from tui.app import PodiumApp
+from tui.desk import EngineDesk
 from tui.screens.dialogs import Confirm
 from tui.screens.history import HistoryScreen
 from tui.what_goes import what_goes
@@ -620,3 +624,38 @@ def test_the_question_before_a_deletion_looks_as_it_should(snap_compare: Any) ->
 def test_a_new_machine_looks_as_it_should(snap_compare: Any) -> None:
     app = PodiumApp(FakeDesk(made.nothing), "history")
     assert snap_compare(app, terminal_size=(80, 24), run_before=settled)
+
+
+# ---- with the real engine behind the desk
+
+
+async def test_archive_delete_and_undo_come_back_from_a_real_store(home: Path) -> None:
+    place = Home(home)
+    place.create()
+    store = SQLiteStore(place.database)
+    for job in made.qwen()[1:5]:
+        store.add(replace(job, provider="local"))
+        place.job(job.id).path.mkdir(parents=True)
+    store.close()
+    app = PodiumApp(EngineDesk(place), "history")
+    async with app.run_test(size=(120, 40)) as pilot:
+        runs: RunList = app.screen.query_one(RunList)
+        await until(pilot, lambda: runs.matching == 4)
+        runs.mark(("job-10", "job-08"))
+        await pilot.press("a")
+        await until(pilot, lambda: runs.matching == 2)
+        assert runs.marks == ()
+        await pilot.press("z")
+        await until(pilot, lambda: runs.matching == 4)
+        runs.go_to("job-08")
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await until(pilot, lambda: runs.row_of("job-08") is None)
+        assert place.trashed("job-08").exists()
+        await pilot.press("full_stop")
+        await until(pilot, lambda: runs.row_of("job-08") is not None)
+        runs.go_to("job-08")
+        await pilot.press("r")
+        await until(pilot, lambda: runs.job is not None and not runs.job.deleted)
+        assert place.job("job-08").path.exists()

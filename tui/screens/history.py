@@ -10,7 +10,8 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from engine.analysis.filters import Filter, completions
+from engine.analysis.filter_fields import completions
+from engine.analysis.filters import Filter
 from engine.analysis.history import model_of
 from engine.errors import PodiumError
 from engine.records import Job
