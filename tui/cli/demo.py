@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 TAG: Final = "demo"
 ROOM: Final = 100_000_000
 """Bytes that the demo's checkpoints take, and some."""
-SPEED: Final = 20.0
-"""How much faster than it happened a recording is played when nobody watches it."""
+WATCHED: Final = 45.0
+UNWATCHED: Final = 3.0
+"""Seconds that a recorded run is played in, where somebody watches it and where nobody does."""
 
 Begin = Callable[["Controller"], Awaitable[list[Job]]]
 """Starts the demo's runs."""
@@ -61,7 +62,7 @@ def _in_the_app(replay: bool) -> int:
 
     with up_to_date() as store:
         under_way = any(job.status.live and TAG in job.tags for job in store.jobs())
-    return run(begin=None if under_way else _beginning(replay, speed=1.0))
+    return run(begin=None if under_way else _beginning(replay, WATCHED))
 
 
 def _headless(replay: bool, as_json: bool) -> int:
@@ -74,7 +75,7 @@ def _headless(replay: bool, as_json: bool) -> int:
     with opened() as store:
 
         async def work(controller: Controller) -> list[Job]:
-            jobs = await _beginning(replay, SPEED)(controller)
+            jobs = await _beginning(replay, UNWATCHED)(controller)
             return await watch(controller, store, jobs, say)
 
         if not replay:
@@ -92,8 +93,8 @@ def _headless(replay: bool, as_json: bool) -> int:
     return 0 if all(job.status == Status.COMPLETED for job in jobs) else FAILED
 
 
-def _beginning(replay: bool, speed: float) -> Begin:
-    """What starts the demo's runs."""
+def _beginning(replay: bool, seconds: float) -> Begin:
+    """What starts the demo's runs, or plays the recorded ones in so many seconds each."""
 
     async def train(controller: Controller) -> list[Job]:
         import asyncio
@@ -106,8 +107,14 @@ def _beginning(replay: bool, speed: float) -> Begin:
 
     async def play(controller: Controller) -> list[Job]:
         from engine.demo import recordings
+        from engine.pods.replay import Recording
 
-        return [await controller.replay(recording, speed=speed) for recording in recordings()]
+        jobs = []
+        for path in recordings():
+            events = Recording.load(path).events
+            lasted = (events[-1].ts - events[0].ts).total_seconds()
+            jobs.append(await controller.replay(path, speed=max(1.0, lasted / seconds)))
+        return jobs
 
     return play if replay else train
 

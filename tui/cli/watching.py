@@ -63,7 +63,9 @@ class Reporter:
                     self._say(line_of(job, checkpoint))
                     self._told = checkpoint.step
         if ended:
-            self._say(f"{job.name} · {job.status}{': ' if job.error_message else ''}{job.error_message or ''}")
+            self._say(
+                f"{job.name} · {job.status}{': ' if job.error_message else ''}{job.error_message or ''}"
+            )
         self._status = job.status
 
 
