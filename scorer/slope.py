@@ -54,11 +54,10 @@ def fit(points: Sequence[tuple[float, float]]) -> Slope:
     count = len(points)
     if count < _FEWEST_POINTS:
         raise ValueError("a trend needs at least three points")
-    slopes = sorted(
-        (right_y - y) / (right_x - x)
-        for index, (x, y) in enumerate(points)
-        for right_x, right_y in points[index + 1 :]
-    )
+    slopes: list[float] = []
+    for index, (x, y) in enumerate(points, start=1):
+        slopes += [(right_y - y) / (right_x - x) for right_x, right_y in points[index:]]
+    slopes.sort()
     pairs = len(slopes)
     slope = (slopes[pairs // 2] + slopes[(pairs - 1) // 2]) / 2.0
     correlation = _autocorrelation([y - slope * x for x, y in points])
