@@ -69,7 +69,7 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
     Raises:
         TrainingError: The model, the tokenizer or the data can't be used.
     """
-    _quiet(attempt.spec)
+    quiet(attempt.spec)
     machine = Machine.detect()
     attempt.spec, fallbacks = adapt(attempt.spec, machine)
     for fallback in fallbacks:
@@ -88,7 +88,7 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
     return trainer, _tell(attempt, trainer, data, machine, resumed)
 
 
-def _quiet(spec: JobSpec) -> None:
+def quiet(spec: JobSpec) -> None:
     """No progress bars, no telemetry, no libraries' notes to each other, and no network without need."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     os.environ.update(

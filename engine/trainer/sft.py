@@ -75,8 +75,8 @@ def trainer(
         built = SFT(
             model=model,
             args=config,
-            train_dataset=_dataset(train, format, tokenizer),
-            eval_dataset=_dataset(held_out, format, tokenizer),
+            train_dataset=columns(train, format, tokenizer),
+            eval_dataset=columns(held_out, format, tokenizer),
             processing_class=tokenizer,
             peft_config=lora_config(spec),
         )
@@ -89,7 +89,7 @@ def trainer(
     return built
 
 
-def _dataset(rows: Rows, format: str, tokenizer: Any) -> Dataset:
+def columns(rows: Rows, format: str, tokenizer: Any) -> Dataset:
     """The columns that TRL reads."""
     if format == "messages":
         return Dataset.from_list([{"messages": row["messages"]} for row in rows])
