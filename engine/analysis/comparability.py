@@ -105,6 +105,8 @@ def _tokenizer(job: Job) -> tuple[str, str] | None:
     identity = [model.get("name"), model.get("revision"), model.get("chat_template"), model.get("build")]
     if model.get("build") is not None:
         # It was trained on this run's own rows.
+        if not job.metadata.get("data_sha256"):
+            return None
         identity = [model.get("build"), model.get("chat_template"), job.metadata.get("data_sha256")]
     return _identity(identity), str(model.get("name") or job.base_model or "a model of its own")
 

@@ -24,16 +24,29 @@ def differences(jobs: Sequence[Job]) -> tuple[Difference, ...]:
     """Every key of the configuration that is not the same in all runs, in the order of the spec.
 
     Keys are dotted (`lora.r`); those of the section `training` stand without it. A list counts as one
-    value. Where the data have the same hash, the path that they were read from does not count.
+    value. A setting that is not there is a value like any other; a fact that a run has not told (it may
+    not have begun) differs from nothing. Where the data have the same hash, the path that they were read
+    from does not count.
     """
-    flat = [dict(_facts(job)) for job in jobs]
-    keys = dict.fromkeys(key for one in flat for key in one)
-    found = [Difference(key, tuple(one.get(key) for one in flat)) for key in keys]
-    hashes = {one.get("dataset sha") for one in flat}
+    settings, facts = [dict(_settings(job)) for job in jobs], [dict(_facts(job)) for job in jobs]
+    hashes = {one.get("dataset sha") for one in facts}
     same_data = len(hashes) == 1 and None not in hashes
-    return tuple(
-        item for item in found if _differ(item.values) and not (same_data and item.key == "dataset.path")
+    found = [
+        item
+        for item in _side_by_side(settings)
+        if _differ(item.values) and not (same_data and item.key == "dataset.path")
+    ]
+    told = _side_by_side(facts)
+    return (
+        *found,
+        *(item for item in told if _differ([value for value in item.values if value is not None])),
     )
+
+
+def _side_by_side(flat: Sequence[Mapping[str, Any]]) -> Iterator[Difference]:
+    """Every key with its value in each run, None where there is none."""
+    for key in dict.fromkeys(key for one in flat for key in one):
+        yield Difference(key, tuple(one.get(key) for one in flat))
 
 
 def setting(job: Job, section: str, key: str) -> Any:
@@ -42,11 +55,15 @@ def setting(job: Job, section: str, key: str) -> Any:
     return part.get(key) if isinstance(part, Mapping) else None
 
 
-def _facts(job: Job) -> Iterator[tuple[str, Any]]:
-    """The run's configuration as dotted keys, then what it trained on and with."""
+def _settings(job: Job) -> Iterator[tuple[str, Any]]:
+    """The run's spec as dotted keys."""
     for key, value in _flat(job.config, ""):
         if key not in _LEFT_OUT:
             yield key.removeprefix("training."), value
+
+
+def _facts(job: Job) -> Iterator[tuple[str, Any]]:
+    """What it trained on and with."""
     for key, name in _FACTS.items():
         if (value := job.metadata.get(key)) is not None:
             yield name, value

@@ -23,7 +23,8 @@ def recommend(runs: Sequence[Run], *, warn_above: float = 0.25, archive_above: f
         archive_above: A run worse than this fraction is offered for archiving.
     """
     names = names_of([run.job for run in runs])
-    judged = comparability([run.job for run in runs], names)
+    ranked = sorted((run for run in runs if known(run.job.best_eval_loss) is not None), key=_rank)
+    judged = comparability([run.job for run in ranked], names)
     if not judged.comparable:
         return Recommendation(
             None,
@@ -34,7 +35,6 @@ def recommend(runs: Sequence[Run], *, warn_above: float = 0.25, archive_above: f
             False,
             tuple(Standing(run.job.id, None, "unknown") for run in runs),
         )
-    ranked = sorted((run for run in runs if known(run.job.best_eval_loss) is not None), key=_rank)
     if not ranked:
         standings = tuple(Standing(run.job.id, None, "unknown") for run in runs)
         return Recommendation(None, None, "No run has an evaluation yet.", worse=standings)

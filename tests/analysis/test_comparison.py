@@ -191,8 +191,13 @@ def test_only_what_differs_is_listed_with_data_and_versions() -> None:
         "lora.r": (16, None),
         "dataset sha": ("aa", "bb"),
         "versions.torch": ("2.8", "2.9"),
-        "gpu": (None, "A100"),
     }
+
+
+def test_a_run_that_has_told_nothing_yet_differs_in_its_settings_alone() -> None:
+    queued = with_config(a_run(2, None, status=Status.QUEUED, metadata={}), training={"seed": 1})
+    begun = replace(a_run(1, gpu_type="A100"), metadata={"data_sha256": "aa", "versions": {"torch": "2.8"}})
+    assert [item.key for item in compare([begun, queued], {}).differences] == ["seed"]
 
 
 def test_equal_numbers_of_other_types_do_not_differ_but_yes_and_one_do() -> None:
@@ -362,6 +367,13 @@ def test_models_built_alike_from_the_same_rows_have_the_same_tokenizer_whatever_
         with_config(a_run(at), model={"name": f"demo-{at}", "build": {"vocab_size": 1024}}) for at in (1, 2)
     ]
     assert compare(jobs, {}).recommendation.comparable
+
+
+def test_a_run_without_an_evaluation_is_no_reason_to_refuse() -> None:
+    waiting = with_config(a_run(2, None, status=Status.QUEUED, metadata={}), training={"max_length": 512})
+    found = compare([a_run(1), waiting], {})
+    assert (found.recommendation.job_id, found.recommendation.comparable) == ("job-1", True)
+    assert found.recommendation.caveats == ("run-02 is still going and may yet be better.",)
 
 
 def test_what_is_not_known_to_be_the_same_is_a_caveat() -> None:
