@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Final
+from weakref import WeakKeyDictionary
 
 from engine.analysis.comparison import Comparison, compare
 from engine.analysis.snapshot import ChartView, JobDetail, Question, Snapshot, Totals
 from engine.analysis.spending import best_checkpoint, cost_after
 from engine.home import Home
 from engine.job.events import Status
-from engine.records import Curve, Job
+from engine.records import Checkpoint, Curve, Job
 from engine.store.base import Store
 from engine.store.standing import selection_of
 
 _WORKING = (Status.PENDING, Status.RUNNING)
+
+_Known = dict[str, tuple[Job, list[Checkpoint]]]
+_checkpoints_of: WeakKeyDictionary[Store, _Known] = WeakKeyDictionary()
+"""The checkpoints that were read last, by job. The store hands out the same `Job` until it changes."""
+_KEPT: Final = 16
 
 
 def take(
@@ -87,7 +94,7 @@ def _first(jobs: list[Job]) -> Job | None:
 
 def _detail(store: Store, home: Home, job: Job, view: ChartView, links: Mapping[str, str]) -> JobDetail:
     """Everything about one job."""
-    checkpoints = store.checkpoints(job.id)
+    checkpoints = _checkpoints(store, job)
     return JobDetail(
         job=job,
         checkpoints=tuple(checkpoints),
@@ -116,4 +123,16 @@ def _curves(store: Store, job: Job, view: ChartView) -> dict[str, Curve]:
 
 def _comparison(store: Store, jobs: list[Job], question: Question) -> Comparison:
     """The chosen jobs side by side."""
-    return compare(jobs, {job.id: store.checkpoints(job.id) for job in jobs}, reference=question.reference)
+    return compare(jobs, {job.id: _checkpoints(store, job) for job in jobs}, reference=question.reference)
+
+
+def _checkpoints(store: Store, job: Job) -> list[Checkpoint]:
+    """A job's checkpoints; read again only when the job has changed."""
+    known = _checkpoints_of.setdefault(store, {})
+    if job.id not in known or known[job.id][0] is not job:
+        # Taken out first, so that those which were read longest ago come first.
+        known.pop(job.id, None)
+        known[job.id] = (job, store.checkpoints(job.id))
+        for job_id in list(known)[:-_KEPT]:
+            known.pop(job_id, None)
+    return known[job.id][1]

@@ -130,6 +130,26 @@ def test_marked_jobs_are_compared_in_their_order_with_their_curves(store: SQLite
     assert list(alone.curves) == ["one"]
 
 
+def test_a_checkpoint_that_comes_between_two_snapshots_is_in_the_second(
+    store: SQLiteStore, place: Home
+) -> None:
+    run(store, "one", status="running")
+    run(store, "two")
+    question = Question(job_id="one", compared=("one", "two"))
+    before, again = take(store, place, question, {}), take(store, place, question, {})
+    size = store.offset("one", "events.jsonl")
+    removal = {"path": "checkpoints/checkpoint-20", "removed": True}
+    told = Event(10_000, datetime.now(UTC), 1, EventType.CHECKPOINT, 20, removal)
+    store.ingest("one", encode(told), size)
+    after = take(store, place, question, {})
+    assert before.job is not None
+    assert again.job is not None
+    assert after.job is not None
+    assert before.job.checkpoints == again.job.checkpoints != after.job.checkpoints
+    assert after.compared is not None
+    assert after.compared.checkpoints["one"] == after.job.checkpoints
+
+
 def test_hidden_jobs_are_shown_on_demand_and_their_money_is_counted(store: SQLiteStore, place: Home) -> None:
     for job_id in ("kept", "archived", "deleted"):
         run(store, job_id, minutes_ago=0)

@@ -107,13 +107,30 @@ class Supervisor:
     def run(self) -> None:
         """The whole way of a job."""
         try:
-            self._begin()
-            self._finish(self._queue() or self._supervise())
+            outcome = self._ended_already()
+            if outcome is None:
+                self._begin()
+                outcome = self._queue() or self._supervise()
+            self._finish(outcome)
         finally:
             self._pulse.close()
             self._journal.close()
             if self._slot is not None:
                 self._slot.leave()
+
+    def _ended_already(self) -> Outcome | None:
+        """The end that a supervisor told of and died before it could write exit.json."""
+        last = last_event(self._folder.events)
+        if last is None or last.type != EventType.STATE:
+            return None
+        for status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED):
+            if last.data.get("status") == status:
+                self._journal.attempt = last.attempt
+                error, advice, reason = (
+                    str(last.data.get(key) or "") for key in ("error", "advice", "reason")
+                )
+                return Outcome(status, error, advice, reason, told=True)
+        return None
 
     def _begin(self) -> None:
         """Find out what there was before, and take over from a supervisor that died."""

@@ -56,6 +56,7 @@ async def until_true(question: Callable[[], object]) -> None:
     await asyncio.to_thread(until, question)
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to look a process up in")
 async def test_a_started_supervisor_is_nobodys_child_and_in_a_session_of_its_own(
     pod: LocalPod, place: Home
 ) -> None:

@@ -234,6 +234,19 @@ def test_a_job_that_has_ended_is_not_started_again(bench: Bench) -> None:
     assert bench.run(standin.argv(steps=5)) == before
 
 
+def test_an_end_that_was_told_and_not_sealed_is_sealed_and_not_undone(bench: Bench) -> None:
+    bench.run(standin.argv(crash_at=3, code=3, explain=1))
+    before = bench.events()
+    bench.folder.exit.unlink()
+    assert bench.run(standin.argv(steps=5)) == before
+    ending = bench.exit()
+    assert (ending["status"], ending["error"], ending["advice"]) == (
+        "failed",
+        "row 7 is broken",
+        "Mend row 7.",
+    )
+
+
 def test_a_killed_supervisor_takes_its_trainer_along(bench: Bench) -> None:
     process = bench.start(standin.argv(**SLOW, worker=1))
     bench.await_step(3)
@@ -350,6 +363,7 @@ def test_stop_works_in_the_queue_and_a_dead_waiter_holds_nobody_up(tmp_path: Pat
             end(bench)
 
 
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="no prlimit to fill a disk for one process with")
 def test_a_full_disk_does_not_kill_the_supervisor_and_the_end_is_written_later(bench: Bench) -> None:
     process = bench.start(standin.argv(**SLOW), linger=120)
     bench.await_step(3)
