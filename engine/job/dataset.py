@@ -1,13 +1,14 @@
 """Datasets: read them, find every broken row, split them honestly. Ships; stdlib only.
 
 Files are JSON (a list of rows) or JSON Lines (a row a line), UTF-8, gzipped or not; which of these is
-seen from the content. Formats of supervised fine-tuning, detected from the columns:
+seen from the content. Formats, of those that the method takes, are detected from the columns:
 
     messages           {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
     prompt_completion  {"prompt": "…", "completion": "…"}, both text or both lists of messages
     alpaca             {"instruction": "…", "output": "…", "input": "…"}, input may be left out
+    prompt             {"prompt": "…"}, text or a list of messages (rlhf)
 
-Other columns are kept and ignored, except by `split_by`.
+Other columns are kept and ignored, except by `split_by` and by reward functions.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Dataset:
     Args:
         path: The file that it was read from.
         rows: The rows as they stood in the file, all columns.
-        format: `messages`, `prompt_completion` or `alpaca`.
+        format: One of `engine.job.formats.FORMATS`.
         sha256: Of the rows as `write_jsonl` writes them, so that a JSON file, its gzip and its copy on
             the pod have the same hash.
         warnings: One line each on what is suspicious but can be trained on, such as duplicates.
@@ -70,13 +71,22 @@ class Split(NamedTuple):
     eval: list[Row]
 
 
-def read(path: Path, format: str = "auto", *, limit: int | None = None) -> Dataset:
+def read(
+    path: Path,
+    format: str = "auto",
+    *,
+    limit: int | None = None,
+    method: str = "sft",
+    columns: Iterable[str] = (),
+) -> Dataset:
     """Read and validate a data file.
 
     Args:
         path: A JSON or JSON Lines file, gzipped or not.
-        format: `messages`, `prompt_completion`, `alpaca`, or `auto` to see it from the columns.
+        format: One that the method takes, or `auto` to see it from the columns.
         limit: Take the first so many rows alone (the spec's `dataset.max_samples`).
+        method: The method that the rows are for.
+        columns: Columns that every row must have besides those of its format (the spec's `rlhf.columns`).
 
     Raises:
         BadDataset: Every problem at once (the first few listed, the rest counted), each with its row's
@@ -90,7 +100,7 @@ def read(path: Path, format: str = "auto", *, limit: int | None = None) -> Datas
             break
     if not numbered and not problems:
         raise BadDataset(str(path), ["is empty"], "It needs at least one row.")
-    found = formats.detect(row for _, row in numbered) if format == "auto" else format
+    found = formats.detect((row for _, row in numbered), method) if format == "auto" else format
     if found is None and numbered:
         number, row = numbered[0]
         columns = ", ".join(map(repr, row)) or "none"
@@ -98,9 +108,11 @@ def read(path: Path, format: str = "auto", *, limit: int | None = None) -> Datas
     elif found is not None:
         for number, row in numbered:
             problems.extend(f"row {number}: {problem}" for problem in formats.problems(row, found))
+            missing = [column for column in columns if row.get(column) is None]
+            problems.extend(f"row {number}: {column!r}, which a reward reads, is missing" for column in missing)
     if problems:
         problems.sort(key=_row_number)
-        raise BadDataset(str(path), _first(problems), formats.advice(found))
+        raise BadDataset(str(path), _first(problems), formats.advice(found, method))
     assert found is not None
     rows = [row for _, row in numbered]
     return Dataset(path, rows, found, _sha256(rows), _warnings(numbered, found))

@@ -1,4 +1,4 @@
-"""The row formats of supervised fine-tuning: which one it is, and what is wrong with a row. Ships."""
+"""The row formats of every method: which one it is, and what is wrong with a row. Ships."""
 
 from __future__ import annotations
 
@@ -13,17 +13,24 @@ _COLUMNS: Final = {
     "messages": ("messages",),
     "prompt_completion": ("prompt", "completion"),
     "alpaca": ("instruction", "output"),
+    "prompt": ("prompt",),
 }
+
+FORMATS: Final[dict[str, tuple[str, ...]]] = {
+    "sft": ("messages", "prompt_completion", "alpaca"),
+    "rlhf": ("prompt",),
+}
+"""The formats that each method takes, in the order in which they are looked for."""
 
 _CONTENT: Final = {**_COLUMNS, "alpaca": ("instruction", "input", "output")}
 """The columns that training sees."""
 
 
-def detect(rows: Iterable[dict[str, Any]]) -> str | None:
-    """The format of the first row that has one's columns; None when no row has."""
+def detect(rows: Iterable[dict[str, Any]], method: str = "sft") -> str | None:
+    """The format, of those that the method takes, of the first row that has one's columns; None without."""
     for row in rows:
-        for name, columns in _COLUMNS.items():
-            if all(column in row for column in columns):
+        for name in FORMATS[method]:
+            if all(column in row for column in _COLUMNS[name]):
                 return name
     return None
 
@@ -35,11 +42,15 @@ def problems(row: dict[str, Any], format: str) -> Iterator[str]:
         yield "has half a character (a lone surrogate), which no tokenizer takes"
 
 
-def advice(format: str | None) -> str:
-    """What a row of that format must look like."""
+def advice(format: str | None, method: str = "sft") -> str:
+    """What a row of that format, or for that method, must look like."""
     if format is None:
-        return "Rows need 'messages', or 'prompt' and 'completion', or 'instruction' and 'output'."
-    return f"A row of format {format} needs {' and '.join(map(repr, _COLUMNS[format]))}."
+        return f"Rows need {', or '.join(map(_needed, FORMATS[method]))}."
+    return f"A row of format {format} needs {_needed(format)}."
+
+
+def _needed(format: str) -> str:
+    return " and ".join(map(repr, _COLUMNS[format]))
 
 
 def key(row: dict[str, Any], format: str) -> str:
@@ -63,6 +74,10 @@ def _check_prompt_completion(row: dict[str, Any]) -> Iterator[str]:
     yield from _text(row, "completion")
 
 
+def _check_prompt(row: dict[str, Any]) -> Iterator[str]:
+    yield from _conversation(row, "prompt") if isinstance(row.get("prompt"), list) else _text(row, "prompt")
+
+
 def _check_alpaca(row: dict[str, Any]) -> Iterator[str]:
     yield from _text(row, "instruction")
     yield from _text(row, "output")
@@ -74,6 +89,7 @@ _CHECKS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "messages": _check_messages,
     "prompt_completion": _check_prompt_completion,
     "alpaca": _check_alpaca,
+    "prompt": _check_prompt,
 }
 
 

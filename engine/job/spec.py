@@ -12,14 +12,15 @@ import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from engine.errors import BadSpec
+from engine.job.formats import FORMATS
 from scorer import Weights
 
-Method = Literal["sft"]
+Method = Literal["sft", "rlhf"]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -94,7 +95,7 @@ class DatasetSpec(Section):
 
     path: Annotated[str, Field(min_length=1)]
     eval_path: str | None = None
-    format: Literal["auto", "messages", "prompt_completion", "alpaca"] = "auto"
+    format: Literal["auto", "messages", "prompt_completion", "alpaca", "prompt"] = "auto"
     train_split: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """The share of rows to train on where there is no eval_path."""
     split_by: str | None = None
@@ -149,6 +150,119 @@ class TrainingSpec(Section):
     """Stop after this many evaluations without a better score; null never does."""
 
 
+RewardName = Literal["exact_match", "contains", "similarity", "regex", "json_valid", "length", "distinct"]
+"""Reward functions that ship; `engine/trainer/rewards.py` says what each gives."""
+
+_REWARD_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "exact_match": ("column",),
+    "contains": ("column", "text"),
+    "similarity": ("column",),
+    "regex": ("pattern",),
+    "json_valid": (),
+    "length": ("target",),
+    "distinct": (),
+}
+"""What each reward function can be told, besides its weight."""
+
+
+class RewardSpec(Section):
+    """A reward function; its name alone is short for one without options."""
+
+    name: RewardName
+    weight: Annotated[float, Field(allow_inf_nan=False)] = 1
+    """The rewards of a completion are summed with these weights; a negative one punishes."""
+    column: Annotated[str, Field(min_length=1)] | None = None
+    """The data's column to compare with (exact_match, contains, similarity); null is `ground_truth`."""
+    text: Annotated[str, Field(min_length=1)] | None = None
+    """What a completion must contain, where it is the same for all rows (contains)."""
+    pattern: Annotated[str, Field(min_length=1)] | None = None
+    """A regular expression that must be found in the completion (regex)."""
+    target: Positive | None = None
+    """The wanted number of tokens (length)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        return pattern
+
+    @model_validator(mode="after")
+    def _options(self) -> Self:
+        given = [name for name in ("column", "text", "pattern", "target") if getattr(self, name) is not None]
+        known = _REWARD_OPTIONS[self.name]
+        for name in given:
+            if name not in known:
+                raise ValueError(f"{self.name} takes no {name}")
+        if len(given) > 1:
+            raise ValueError(f"{self.name} takes {' or '.join(known)}, not both")
+        for name in ("pattern", "target"):
+            if name in known and name not in given:
+                raise ValueError(f"{self.name} needs {name}")
+        return self
+
+    @property
+    def needs(self) -> str | None:
+        """The data's column that it reads; None when it reads none."""
+        if "column" not in _REWARD_OPTIONS[self.name] or self.text is not None:
+            return None
+        return self.column or "ground_truth"
+
+
+class RlhfSpec(Section):
+    """Reinforcement learning from rewards; for method rlhf alone."""
+
+    algorithm: Literal["grpo", "rloo", "ppo"] = "ppo"
+    rewards: tuple[RewardSpec, ...] = ()
+    reward_model: Annotated[str, Field(min_length=1)] | None = None
+    """A Hub name or a folder: a sequence classifier with one output, added to the rewards."""
+    reward_model_weight: Annotated[float, Field(allow_inf_nan=False)] = 1
+    beta: Rate = 0.05
+    """The price of a nat of divergence from the reference model."""
+    num_generations: Annotated[int, Field(ge=2)] | None = None
+    """Completions of a prompt that are compared with each other (grpo, rloo); null is 8. ppo takes one."""
+    max_completion_length: Positive = 256
+    """Tokens; a prompt has what this leaves of training.max_length."""
+    temperature: Above = 1.0
+    ppo_epochs: Positive = 4
+    """Passes over the completions of one rollout."""
+    clip_range: Above = 0.2
+    """How far a token's probability ratio may go from 1 before it stops counting."""
+    rollout_size: Positive | None = None
+    """Prompts of one rollout and device (ppo), a multiple of batch_size · gradient_accumulation_steps;
+    null is that product, so that each pass is one optimizer step."""
+    value_clip: Above = 0.2
+    """How far a value may go from the one at rollout before it stops counting (ppo)."""
+    vf_coef: Rate = 0.1
+    """The value loss's weight (ppo)."""
+    entropy_coef: Rate = 0.01
+    """The entropy bonus's weight (ppo)."""
+    gamma: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The discount of a reward one token later (ppo)."""
+    lam: Annotated[float, Field(ge=0, le=1)] = 0.95
+    """The λ of generalized advantage estimation (ppo)."""
+
+    @model_validator(mode="after")
+    def _rewarded(self) -> Self:
+        if not self.rewards and self.reward_model is None:
+            raise ValueError("needs rewards or a reward_model")
+        if self.algorithm == "ppo" and self.num_generations is not None:
+            raise ValueError("ppo takes one completion of each prompt: leave num_generations out")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The data's columns that the rewards read."""
+        return tuple(dict.fromkeys(reward.needs for reward in self.rewards if reward.needs is not None))
+
+
 class ScoreSpec(Section):
     """How checkpoints are ordered."""
 
@@ -197,6 +311,7 @@ class JobSpec(Section):
     lora: LoraSpec | None = Field(default_factory=LoraSpec)
     quantization: QuantizationSpec | None = None
     training: TrainingSpec = Field(default_factory=TrainingSpec)
+    rlhf: RlhfSpec | None = None
     score: ScoreSpec = Field(default_factory=ScoreSpec)
     limits: LimitsSpec = Field(default_factory=LimitsSpec)
     pod: PodSpec = Field(default_factory=PodSpec)
@@ -215,6 +330,26 @@ class JobSpec(Section):
             raise ValueError("quantization needs lora: a 4-bit model can't be trained in full")
         if self.quantization is not None and self.model.build is not None:
             raise ValueError("quantization can't be used with model.build")
+        if self.dataset.format not in ("auto", *FORMATS[self.method]):
+            known = " or ".join(FORMATS[self.method])
+            raise ValueError(f"method {self.method} takes data of format {known}")
+        return self
+
+    @model_validator(mode="after")
+    def _rlhf_consistent(self) -> Self:
+        if self.method != "rlhf":
+            if self.rlhf is not None:
+                raise ValueError(f"the section rlhf is not for method {self.method}")
+            return self
+        if self.rlhf is None:
+            raise ValueError("method rlhf needs the section rlhf")
+        if self.rlhf.max_completion_length >= self.training.max_length:
+            raise ValueError("rlhf.max_completion_length must be below training.max_length")
+        step = self.training.batch_size * self.training.gradient_accumulation_steps
+        if self.rlhf.rollout_size is not None and self.rlhf.rollout_size % step:
+            raise ValueError(
+                f"rlhf.rollout_size must be a multiple of batch_size · gradient_accumulation_steps ({step})"
+            )
         return self
 
     @classmethod
@@ -360,6 +495,8 @@ def _keys_beside(place: tuple[int | str, ...]) -> list[str]:
     """The keys that are known where an unknown one stood."""
     section: type[BaseModel] = JobSpec
     for part in place[:-1]:
+        if isinstance(part, int):
+            continue
         kind = section.model_fields[str(part)].annotation
         choices = [kind, *get_args(kind)]
         found = [item for item in choices if isinstance(item, type) and issubclass(item, BaseModel)]
