@@ -39,11 +39,14 @@ def check(spec: JobSpec) -> Data:
     Raises:
         BadDataset: It can't be trained on.
     """
-    train = dataset.read(Path(spec.dataset.path), spec.dataset.format, limit=spec.dataset.max_samples)
+    wanted: Any = {"method": spec.method, "columns": spec.columns}
+    train = dataset.read(
+        Path(spec.dataset.path), spec.dataset.format, limit=spec.dataset.max_samples, **wanted
+    )
     if spec.dataset.eval_path is None:
         dataset.split(train, spec.dataset, spec.training.seed)
         return Data(train, None)
-    held_out = dataset.read(Path(spec.dataset.eval_path), train.format)
+    held_out = dataset.read(Path(spec.dataset.eval_path), train.format, **wanted)
     if not dataset.without(train.rows, held_out.rows, train.format):
         raise BadDataset(
             spec.dataset.eval_path, ["holds every training row"], "Give rows of its own to evaluate on."

@@ -109,7 +109,9 @@ def read(
         for number, row in numbered:
             problems.extend(f"row {number}: {problem}" for problem in formats.problems(row, found))
             missing = [column for column in columns if row.get(column) is None]
-            problems.extend(f"row {number}: {column!r}, which a reward reads, is missing" for column in missing)
+            problems.extend(
+                f"row {number}: {column!r}, which a reward reads, is missing" for column in missing
+            )
     if problems:
         problems.sort(key=_row_number)
         raise BadDataset(str(path), _first(problems), formats.advice(found, method))

@@ -352,6 +352,11 @@ class JobSpec(Section):
             )
         return self
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The data's columns that are needed besides those of its format."""
+        return self.rlhf.columns if self.rlhf is not None else ()
+
     @classmethod
     def load(cls, path: Path, changes: Mapping[str, Any] | None = None) -> JobSpec:
         """Read a YAML file.

@@ -43,13 +43,14 @@ def read_data(attempt: Attempt) -> Data:
         BadDataset: They can't be trained on.
     """
     folder, spec = attempt.folder, attempt.spec
-    given = dataset.read(folder.dataset, spec.dataset.format, limit=spec.dataset.max_samples)
+    demands: Any = {"method": spec.method, "columns": spec.columns}
+    given = dataset.read(folder.dataset, spec.dataset.format, limit=spec.dataset.max_samples, **demands)
     for warning in given.warnings:
         attempt.alert("dataset", f"{folder.dataset.name}: {warning}", "warning")
     if not folder.eval_dataset.exists():
         train, held_out = dataset.split(given, spec.dataset, spec.training.seed)
         return Data(train, held_out, given.format, given.sha256)
-    held_out = dataset.read(folder.eval_dataset, given.format).rows
+    held_out = dataset.read(folder.eval_dataset, given.format, **demands).rows
     train = dataset.without(given.rows, held_out, given.format)
     if not train:
         raise BadDataset(
@@ -76,12 +77,13 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
         attempt.recovery(fallback.failure, fallback.action)
     import transformers
 
-    from engine.trainer import arguments, model, sft
+    from engine.trainer import arguments, methods, model
     from engine.trainer.reporter import Reporter
 
     loaded, tokenizer = model.load(attempt.spec, attempt.folder, data.train)
     common = arguments.common(attempt.spec, attempt.folder, machine)
-    trainer = sft.trainer(attempt.spec, loaded, tokenizer, data.train, data.eval, data.format, common)
+    build_trainer = methods.builder(attempt.spec)
+    trainer = build_trainer(attempt.spec, loaded, tokenizer, data.train, data.eval, data.format, common)
     trainer.attempt = attempt
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(Reporter(attempt, trainer, _best(attempt)))

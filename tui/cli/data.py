@@ -35,7 +35,7 @@ def validate(data: Path, method: str, as_json: bool) -> None:
     """Check every row of a data file, and say which are broken and how."""
     from engine.job import dataset
 
-    found = dataset.read(data)
+    found = dataset.read(data, method=method)
     if as_json:
         facts = {"rows": len(found.rows), "format": found.format, "sha256": found.sha256}
         emit("dataset", {"path": str(data), "method": method, **facts, "warnings": found.warnings})

@@ -1,0 +1,35 @@
+"""The methods, each by the function that builds its trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from engine.errors import TrainingError
+from engine.job.spec import JobSpec
+
+Build = Callable[..., Any]
+"""(spec, model, tokenizer, train rows, eval rows, their format, common arguments) -> a `PodiumTrainer`."""
+
+
+def builder(spec: JobSpec) -> Build:
+    """What builds the trainer of the spec's method; its libraries are loaded now."""
+    return _BUILDERS[spec.method](spec)
+
+
+def _sft(spec: JobSpec) -> Build:
+    from engine.trainer import sft
+
+    return sft.trainer
+
+
+def _rlhf(spec: JobSpec) -> Build:
+    assert spec.rlhf is not None
+    if spec.rlhf.algorithm == "ppo":
+        from engine.trainer import ppo
+
+        return ppo.trainer
+    raise TrainingError("spec", f"the algorithm {spec.rlhf.algorithm} is not there yet", "Choose ppo.")
+
+
+_BUILDERS: Final[dict[str, Callable[[JobSpec], Build]]] = {"sft": _sft, "rlhf": _rlhf}
