@@ -19,7 +19,7 @@ def number(value: object) -> float | None:
     if type(value) is float:
         # One NaN object, so that equal scores compare equal.
         return value if value == value else math.nan
-    if isinstance(value, bool) or not isinstance(value, (Real, str)):
+    if value is None or isinstance(value, bool) or not isinstance(value, (Real, str)):
         return None
     if isinstance(value, str) and ("_" in value or len(value) > _LONGEST):
         return None

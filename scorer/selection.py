@@ -13,7 +13,7 @@ from typing import Final
 
 from scorer.explain import explain
 from scorer.metrics import Validity
-from scorer.rules import DEFAULT_RULE, RULES, by_eval_loss, finite_loss, order_key
+from scorer.rules import DEFAULT_RULE, RULES, finite_loss, order_key
 from scorer.score import Score
 from scorer.ties import tied_with
 
@@ -92,7 +92,12 @@ def select(
     """
     order = ordering(scores, rule)
     best = order[0] if order and usable(order[0], rule) else None
-    lowest = min((score for score in order if finite_loss(score)), key=by_eval_loss, default=None)
+    # The order settles what loss and step leave open.
+    lowest = min(
+        filter(finite_loss, order),
+        key=lambda score: (score.metrics.eval_loss, score.metrics.step),
+        default=None,
+    )
     tied = tied_with(best, order, per_example or {}, noise) if best else ()
     return Selection(best, lowest, tied, explain(best, lowest, tied, order, rule), rule)
 

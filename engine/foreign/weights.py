@@ -50,10 +50,14 @@ def contents(folder: Path) -> Contents:
                 folders.append(entry.name)
             else:
                 sizes[entry.name] = entry.stat().st_size
-    nested = sum(
-        path.stat().st_size for name in folders for path in Path(folder, name).rglob("*") if path.is_file()
+    size = sum(sizes.values()) + (_size_below(folder, folders) if folders else 0)
+    return Contents(size, _problem(str(folder), sizes, folders))
+
+
+def _size_below(folder: Path, folders: list[str]) -> int:
+    return sum(
+        path.stat().st_size for name in folders for path in (folder / name).rglob("*") if path.is_file()
     )
-    return Contents(sum(sizes.values()) + nested, _problem(str(folder), sizes, folders))
 
 
 def _problem(folder: str, sizes: dict[str, int], folders: list[str]) -> str:
