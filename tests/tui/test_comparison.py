@@ -378,6 +378,18 @@ async def test_without_two_runs_the_screen_says_how_to_come_to_a_comparison() ->
         assert it.desk.wishes == []
 
 
+async def test_one_comes_from_history_to_a_comparison_that_is_there_already() -> None:
+    desk = FakeDesk(made.compared)
+    app = PodiumApp(desk, "history")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "2")
+        it = Stage(app, desk, pilot)
+        assert "■=07" in it.heads() and "7 of 30" in it.facts("metrics")
+        await press(pilot, "3", "2")
+        assert "Keep support-qwen-07" in it.advice
+
+
 async def test_the_comparison_comes_and_goes() -> None:
     async with stage() as it:
         it.desk.answer = made.history

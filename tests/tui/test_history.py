@@ -31,9 +31,12 @@ from tui.screens.history import HistoryScreen
 from tui.what_goes import what_goes
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.marked_bar import MarkedBar
+from tui.widgets.run_cells import failed_of
+from tui.widgets.run_columns import heading, plan, row
 from tui.widgets.run_line import RunLine
 from tui.widgets.run_lines import Order, arrange
 from tui.widgets.run_list import RunList
+from tui.widgets.run_scene import Scene
 
 Answer = Callable[[Question], Snapshot]
 
@@ -659,3 +662,31 @@ async def test_archive_delete_and_undo_come_back_from_a_real_store(home: Path) -
         await pilot.press("r")
         await until(pilot, lambda: runs.job is not None and not runs.job.deleted)
         assert place.job("job-08").path.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("CUDA out of memory: 79.1 of 80.0 GB in use.", "OOM at step 40"),
+        ("torch.OutOfMemoryError on cuda:0", "OOM at step 40"),
+        ("OOM", "OOM at step 40"),
+        ("bigscience/bloom-560m is not there", "bigscience/bloom-560m is not there at step 40"),
+        ("no room on the disk", "no room on the disk at step 40"),
+        ("first line\nsecond line", "first line at step 40"),
+        (None, "no reason known at step 40"),
+    ],
+)
+def test_a_failed_run_says_what_it_failed_of_in_a_few_words(error: str | None, said: str) -> None:
+    assert (
+        failed_of(made.ended(1, 1, None, status=Status.FAILED, error_message=error, current_step=40)) == said
+    )
+
+
+@pytest.mark.parametrize("width", range(20, 220, 7))
+def test_a_run_and_its_headings_fill_the_width_alike(width: int) -> None:
+    every = made.qwen()
+    columns = plan(width, 2, max(len(job.name) for job in every))
+    scene = Scene.of(every, made.NOW)
+    lengths = {row(job, columns, scene, False).cell_length for job in every}
+    assert lengths == {heading(columns, "eval", True).cell_length}
+    assert width < 60 or lengths.pop() <= width

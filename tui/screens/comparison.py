@@ -15,7 +15,6 @@ from engine.analysis.comparison import Comparison
 from engine.analysis.history import model_of
 from engine.analysis.snapshot import Snapshot
 from tui import wishes, words
-from tui.commands import Command
 from tui.screens.base import PodiumScreen
 from tui.themes import run_style
 from tui.widgets.chart import Chart
@@ -24,7 +23,7 @@ from tui.widgets.difference_table import DifferenceTable
 from tui.widgets.line_list import LineList
 from tui.widgets.metric_table import MetricTable
 from tui.widgets.overlay_pane import OverlayPane
-from tui.widgets.pane_tabs import PaneTabs
+from tui.widgets.pane_tabs import NextPane, PaneTabs, PreviousPane
 from tui.widgets.recommendation import RecommendationPanel, losers
 from tui.widgets.run_heads import RunHeads
 from tui.widgets.run_picker import RunPicker
@@ -40,23 +39,8 @@ PANES: Final = {
 """The panes and what their tabs are called, the most asked for first."""
 
 
-class NextPane(Command):
-    """Go to the next pane."""
-
-    KEYS = "tab"
-    LABEL = "next pane"
-    FOOTER = True
-
-
-class PreviousPane(Command):
-    """Go to the pane before."""
-
-    KEYS = "shift+tab"
-    LABEL = "pane before"
-
-
 class ComparisonScreen(PodiumScreen):
-    """Runs side by side, a recommendation, and the keys to be rid of the rest."""
+    """Runs side by side. What a and d act on are the runs that the recommendation would be rid of."""
 
     NAME = "comparison"
     TITLE_IN_HELP = "Comparison"
@@ -92,7 +76,7 @@ class ComparisonScreen(PodiumScreen):
         self.comparison = snapshot.compared if snapshot else None
         there = self.comparison is not None
         self.set_class(not there, "-nothing")
-        if there:
+        if self.is_mounted:
             self._tell()
 
     # What the commands are about
@@ -116,8 +100,9 @@ class ComparisonScreen(PodiumScreen):
     # Panes: in a small terminal, the one with the focus is in front of the others.
 
     def on_mount(self) -> None:
-        """Begin with the metrics."""
+        """Begin with the metrics; the snapshot may have been here before the panes."""
         self.query_one("#metrics").add_class("-front")
+        self._tell()
 
     def on_descendant_focus(self) -> None:
         """The pane with the focus comes to the front."""

@@ -13,7 +13,7 @@ from tui import words
 from tui.commands import Commanding
 from tui.widgets.clean import clean
 from tui.widgets.line_list import LineList
-from tui.widgets.run_columns import Piece, fit
+from tui.widgets.run_cells import Piece, fit
 from tui.widgets.side_by_side import GAP, Grid, Sizes, grid, label_cell
 
 _SIZES: Final = Sizes(least=7, wanted=10, most=24)
@@ -37,7 +37,7 @@ def written(value: Any) -> str:
 
 
 class DifferenceTable(Commanding, LineList):
-    """Only the settings that are not the same in all runs, data and code among them. Arrows or j k move."""
+    """Only the settings that are not the same in all runs, data and code among them."""
 
     TITLE_IN_HELP = "What differs"
 

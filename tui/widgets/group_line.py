@@ -9,10 +9,10 @@ from textual.content import Content
 
 from engine.analysis.history import ModelRuns, spark_values
 from tui import words
+from tui.widgets.bars import spark
 from tui.widgets.clean import clean
-from tui.widgets.run_columns import Piece, fit
+from tui.widgets.run_cells import Piece, fit
 from tui.widgets.run_lines import Group
-from tui.widgets.sparkline import sparkline
 
 _BARS: Final = 10
 """Cells of the sparkline."""
@@ -44,8 +44,8 @@ def _facts(group: Group, runs: ModelRuns) -> list[Piece]:
     facts: list[Piece] = [(f"{of}{total} {'run' if total == 1 else 'runs'}", "$text-muted")]
     if runs.best is not None:
         facts.append((f"best {words.loss(runs.best.best_eval_loss)}", "$foreground"))
-    if bars := sparkline(spark_values(story.best_so_far, _BARS)):
-        facts.append((bars, "$secondary"))
+    if len(bars := spark_values(story.best_so_far, _BARS)) > 1:
+        facts.append((spark(bars, min(bars), max(bars), len(bars)), "$secondary"))
     if story.sentence:
         facts.append((story.sentence, "$warning" if story.stalled else "$text-muted"))
     return facts

@@ -8,7 +8,7 @@ from textual.content import Content
 
 from engine.analysis.comparison import Cell, Row, Unit
 from tui import words
-from tui.widgets.run_columns import Piece, fit
+from tui.widgets.run_cells import Piece, fit
 from tui.widgets.side_by_side import GAP, Grid, label_cell
 
 VALUE: Final = 10

@@ -43,10 +43,7 @@ class SortByMetric(Command):
 
 
 class MetricTable(Commanding, LineList):
-    """Metrics of the compared runs: the best value of each line stands out, deltas are against the reference.
-
-    Arrows or j k move.
-    """
+    """Metrics of the compared runs: the best of each line stands out, deltas are against the reference."""
 
     TITLE_IN_HELP = "Metrics"
     COMMANDS = (ToggleDiffering, ToggleMore, SortByMetric)

@@ -10,6 +10,23 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from tui.commands import Command
+
+
+class NextPane(Command):
+    """Go to the next pane."""
+
+    KEYS = "tab"
+    LABEL = "next pane"
+    FOOTER = True
+
+
+class PreviousPane(Command):
+    """Go to the pane before."""
+
+    KEYS = "shift+tab"
+    LABEL = "pane before"
+
 
 class PaneTabs(Widget):
     """One line: the titles of the panes, the one in front stands out.

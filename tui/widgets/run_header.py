@@ -159,6 +159,8 @@ def _what_it_costs(detail: JobDetail, width: int) -> Content:
         parts.append(Content.styled(words, "$warning" if share > 0.25 else ""))
     if guard := guard_words(job):
         parts.append(Content.styled(guard, QUIET))
+    if job.best_step is not None and not job.status.live:
+        parts.append(Content.assemble(("★ ", "$warning"), f"checkpoint {count(job.best_step)}"))
     if job.loss is not None:
         parts.append(Content.assemble(("loss ", QUIET), short(round(job.loss, 4))))
     if job.bad_lines:

@@ -13,7 +13,7 @@ from engine.records import Job
 from tui import words
 from tui.themes import run_style
 from tui.widgets.clean import clean
-from tui.widgets.run_columns import Piece, fit, learning_rate
+from tui.widgets.run_cells import Piece, fit, learning_rate
 
 
 def facts(job: Job, now: datetime) -> list[str]:

@@ -15,81 +15,27 @@ from engine.analysis.history import model_of
 from engine.analysis.snapshot import Snapshot
 from engine.records import Job
 from tui import wishes
-from tui.commands import Command, Commanding
+from tui.commands import Commanding
 from tui.widgets.group_line import group_line
 from tui.widgets.line_list import LineList
-from tui.widgets.run_columns import INDENT, Plan, Scene, plan, row, same
+from tui.widgets.run_columns import INDENT, Plan, plan, row
 from tui.widgets.run_lines import SORTS, Group, Line, Order, key_of, sorted_runs, under_models
-
-
-class ToggleMark(Command):
-    """Mark this run, or take its mark away; on a model's line, all its runs."""
-
-    KEYS = "space"
-    LABEL = "mark"
-    FOOTER = True
-
-
-class MarkRange(Command):
-    """Begin a range of marks here; v again at its other end marks it, esc gives it up."""
-
-    KEYS = "v"
-    LABEL = "mark range"
-
-
-class MarkAll(Command):
-    """Mark every run that passes the filter; again takes all marks away."""
-
-    KEYS = "asterisk"
-    SHOWN = "*"
-    LABEL = "mark all"
-
-
-class NextSort(Command):
-    """Sort by the next column: date, eval loss, score, time, cost, size, name, status."""
-
-    KEYS = "s"
-    LABEL = "sort"
-    FOOTER = True
-
-
-class ReverseSort(Command):
-    """Turn the order round."""
-
-    KEYS = "S"
-
-
-class ToggleGroups(Command):
-    """Group the runs by model, or list them flat."""
-
-    KEYS = "m"
-    LABEL = "by model"
-    FOOTER = True
-
-
-class Fold(Command):
-    """Fold this model's runs away."""
-
-    KEYS = "left,h"
-    LABEL = "fold"
-
-
-class Unfold(Command):
-    """Unfold this model's runs."""
-
-    KEYS = "right,l"
-    LABEL = "unfold"
-
-
-class CopyId(Command):
-    """Copy this run's id for the command line."""
-
-    KEYS = "y"
-    LABEL = "copy id"
+from tui.widgets.run_list_commands import (
+    CopyId,
+    Fold,
+    MarkAll,
+    MarkRange,
+    NextSort,
+    ReverseSort,
+    ToggleGroups,
+    ToggleMark,
+    Unfold,
+)
+from tui.widgets.run_scene import Scene, same
 
 
 class RunList(Commanding, LineList):
-    """All runs, live ones on top, then newest first. Arrows or j k move, g and G go to the ends.
+    """All runs, live ones on top, then newest first.
 
     The cursor stays on its run when others arrive. Marks are kept in the order in which they were set.
     """

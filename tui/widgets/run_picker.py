@@ -15,7 +15,8 @@ from engine.records import Job
 from tui import wishes
 from tui.commands import Command, Commanding
 from tui.widgets.line_list import LineList
-from tui.widgets.run_columns import INDENT, Scene, plan, row
+from tui.widgets.run_columns import INDENT, plan, row
+from tui.widgets.run_scene import Scene
 
 
 class TogglePicked(Command):
@@ -35,7 +36,7 @@ class SetReference(Command):
 
 
 class RunPicker(Commanding, LineList):
-    """Space takes a run in or out, = makes it the reference that deltas are against. Arrows or j k move.
+    """Space takes a run in or out, = makes it the reference that deltas are against.
 
     The compared runs stand first, in their order; below them are the model's other runs.
     """

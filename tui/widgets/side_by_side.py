@@ -12,7 +12,7 @@ from textual.content import Content
 from engine.records import Job
 from tui.themes import run_style
 from tui.widgets.clean import clean
-from tui.widgets.run_columns import Piece, fit
+from tui.widgets.run_cells import Piece, fit
 
 GAP: Final = 2
 _MARGIN: Final = 2
