@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -22,8 +23,11 @@ from tui.words import UNKNOWN, count, loss, percent, size
 QUIET = "$text-muted"
 
 
-HEADINGS = ((21, "score"), (29, "eval"), (35, "gap"))
+HEADINGS: Final = ((21, "score"), (29, "eval"), (35, "gap"), (45, "size"))
 """Where the columns of `CheckpointList` end."""
+
+FULL: Final = 66
+"""From which width on there is room for sizes, cells."""
 
 
 class CopyPath(Command):
@@ -45,26 +49,27 @@ class SortCheckpoints(Command):
 class CheckpointList(LineList):
     """One checkpoint a line.
 
-    The three bars are what eval loss, gap and perplexity add to the score, each against the worst of the run.
+    The three bars are what eval loss, gap and perplexity add to the score, each between the least and the
+    most of the run: the lower the better.
     """
 
     rows: reactive[tuple[Checkpoint, ...]] = reactive(())
 
     def __init__(self) -> None:
         super().__init__()
-        self._worst: tuple[float, ...] = ()
+        self._ranges: tuple[tuple[float, float], ...] = ()
 
     def watch_rows(self) -> None:
         """Other checkpoints, or other standings."""
         parts = [found for row in self.rows if (found := _parts(row))]
-        self._worst = tuple(max(column) for column in zip(*parts, strict=True))
+        self._ranges = tuple((min(column), max(column)) for column in zip(*parts, strict=True))
         self.show([row.step for row in self.rows])
 
     def _bars(self, checkpoint: Checkpoint) -> str:
         parts = _parts(checkpoint)
         if parts is None:
             return "   "
-        return "".join(level(part, 0.0, worst) for part, worst in zip(parts, self._worst, strict=True))
+        return "".join(level(part, *edges) for part, edges in zip(parts, self._ranges, strict=True))
 
     @property
     def here(self) -> Checkpoint | None:
@@ -85,7 +90,7 @@ class CheckpointList(LineList):
         ]
         if width >= 44:
             cells.append((f"{_gap(checkpoint):>6}", gone))
-        if width >= 66:
+        if width >= FULL:
             cells.append((f"{size(checkpoint.size_bytes):>10}", gone))
         cells.append((f"  {_standing(checkpoint)}", QUIET))
         return Content.assemble(*cells).truncate(width, ellipsis=True)
@@ -116,8 +121,16 @@ class CheckpointPane(Commanding, Vertical):
         if self.best_first:
             rows = tuple(sorted(rows, key=_merit))
         self._list.rows = rows
-        self._title.columns = HEADINGS if rows else ()
+        self._head()
         self._title.facts = Content.styled("" if rows else "none yet", QUIET)
+
+    def on_resize(self) -> None:
+        """Room for another column, or for one less."""
+        self._head()
+
+    def _head(self) -> None:
+        fitting = HEADINGS if self.size.width > FULL + 1 else HEADINGS[:-1]
+        self._title.columns = fitting if self._list.rows else ()
 
     def watch_best_first(self) -> None:
         """The other order."""

@@ -51,7 +51,8 @@ class NotesView(AgingView):
     def draw(self, detail: JobDetail, width: int) -> Content:
         """Verdict, choice, alerts."""
         parts = [*_verdict(detail), *_choice(detail)]
-        parts += [_alert(alert) for alert in reversed(detail.alerts)]
+        said = detail.trend.evidence if detail.trend else ""
+        parts += [_alert(alert) for alert in reversed(detail.alerts) if alert.message != said]
         return Content("\n").join(parts) if parts else Content.styled("nothing to report yet", QUIET)
 
 
