@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from engine.job.events import EventType, EventWriter, Phase
 from engine.job.folder import JobFolder
@@ -28,6 +28,7 @@ class Attempt:
         meter: How fast it goes.
         score: The newest evaluation's score.
         clock: The time that this attempt takes.
+        exhausted: What said that memory ran out, the last time it did.
     """
 
     folder: JobFolder
@@ -38,6 +39,19 @@ class Attempt:
     meter: Meter = field(default_factory=Meter)
     score: Score | None = None
     clock: Clock = field(default_factory=Clock)
+    exhausted: str = ""
+
+    def restore(self, progress: Progress) -> None:
+        """Go on from a checkpoint's progress, with what was learnt about memory before and since."""
+        progress.shrunk |= self.progress.shrunk
+        self.progress = progress
+        self.shrink(**progress.shrunk)
+
+    def shrink(self, **training: Any) -> None:
+        """Change settings of the spec's training section because memory is short; resumes remember them."""
+        self.progress.shrunk |= training
+        changed = self.spec.training.model_copy(update=training)
+        self.spec = self.spec.model_copy(update={"training": changed})
 
     def phase(self, phase: Phase, step: int | None = None) -> None:
         """Tell what the job is busy with."""

@@ -64,7 +64,7 @@ def _classify_one(error: BaseException, folder: JobFolder) -> TrainingError | No
     if _says_out_of_memory(error):
         return TrainingError(
             "out_of_memory",
-            f"memory ran out ({_first_line(error)})",
+            f"memory ran out ({first_line(error)})",
             "Lower training.batch_size or training.max_length, or take a larger GPU.",
         )
     if _disk_full(error, folder):
@@ -92,5 +92,6 @@ def _disk_full(error: BaseException, folder: JobFolder) -> bool:
     return writes and shutil.disk_usage(folder.path).free < _NEARLY_FULL
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line of bearable length."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

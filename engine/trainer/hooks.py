@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import TrainingError
 from engine.job.events import EventType, Phase
-from engine.trainer import checkpoints, log
+from engine.trainer import checkpoints, log, memory
 from engine.trainer.attempt import Attempt
 
 if TYPE_CHECKING:
@@ -32,10 +32,12 @@ class PodiumTrainer(_Base):
         return super().training_step(model, inputs, *rest, **options)
 
     def evaluate(self, *arguments: Any, **options: Any) -> Any:
-        """One evaluation; its time does not count as training."""
+        """One evaluation; its time does not count as training, and running out of memory does not end it."""
         with self.attempt.meter.paused():
             self.attempt.phase(Phase.EVAL, self.state.global_step)
-            metrics = super().evaluate(*arguments, **options)
+            metrics = memory.with_smaller_batches(
+                self, lambda: super(PodiumTrainer, self).evaluate(*arguments, **options)
+            )
             self.attempt.phase(Phase.TRAIN, self.state.global_step)
             return metrics
 

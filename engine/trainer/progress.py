@@ -28,6 +28,7 @@ class Progress:
         logged_step: The step of the last log.
         evals_without_better: Evaluations since the best score.
         finished: Did early stopping end the training?
+        shrunk: Training settings that differ from the spec's because memory ran out.
     """
 
     scorer: RunScorer = field(default_factory=RunScorer)
@@ -38,6 +39,7 @@ class Progress:
     logged_step: int = 0
     evals_without_better: int = 0
     finished: bool = False
+    shrunk: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write it into a checkpoint's folder."""
@@ -50,6 +52,7 @@ class Progress:
             "logged_step": self.logged_step,
             "evals_without_better": self.evals_without_better,
             "finished": self.finished,
+            "shrunk": self.shrunk,
         }
         write_json(folder / FILE, plain(values))
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from enum import StrEnum
 from fnmatch import fnmatch
-from typing import Any, Final
+from typing import Final
 
 from engine.errors import TrainingError
 from engine.job.events import EventType, EventWriter, Phase
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
-from engine.trainer import checkpoints, log, setup
+from engine.trainer import checkpoints, failures, log, memory, setup
 from engine.trainer.attempt import Attempt
 from engine.trainer.progress import Progress
 from engine.trainer.stop import StopNow, StopRequest
@@ -29,6 +30,14 @@ _FOR_RESUMING: Final = (
 """Files of a checkpoint that are no part of the model."""
 
 
+class Outcome(StrEnum):
+    """How training ended."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    OUT_OF_MEMORY = "out of memory"
+
+
 def run(folder: JobFolder, events: EventWriter, stop: StopRequest) -> None:
     """Train the job in a folder until it is finished or SIGTERM asks to leave.
 
@@ -39,22 +48,48 @@ def run(folder: JobFolder, events: EventWriter, stop: StopRequest) -> None:
     spec = JobSpec.from_json(folder.spec)
     attempt = Attempt(folder, spec, events, stop, Progress(RunScorer(spec.score.weights())))
     attempt.phase(Phase.LOAD)
-    log.line(f"{attempt.spec.name}: loading")
+    log.line(f"{spec.name}: loading")
     checkpoints.clean(folder)
     data = setup.read_data(attempt)
-    resumed = _newest_whole(attempt)
+    while (outcome := _train(attempt, data)) is Outcome.OUT_OF_MEMORY:
+        memory.shrink(attempt)
+    if outcome is Outcome.FINISHED:
+        _finish(attempt)
+
+
+def _train(attempt: Attempt, data: setup.Data) -> Outcome:
+    """Set up and train, from the newest whole checkpoint if there is one; saves on the way and at the end.
+
+    When it returns, the model is gone and its memory is free to be used again.
+    """
+    resumed = _resume(attempt)
     trainer, total_steps = setup.build(attempt, data, resumed)
-    if resumed is None or not (attempt.progress.finished or resumed.step >= total_steps):
-        _train(attempt, trainer, resumed)
-        if stop.requested and trainer.state.global_step < total_steps:
-            log.line(f"stopped at step {trainer.state.global_step}, as asked")
-            return
-    _finish(attempt)
+    if attempt.progress.finished or (resumed is not None and resumed.step >= total_steps):
+        return Outcome.FINISHED
+    if attempt.stop.requested:
+        return Outcome.STOPPED
+    # A checkpoint that SIGTERM forced before its evaluation was done gets it now.
+    due = resumed is not None and resumed.score is None and resumed.step % trainer.args.eval_steps == 0
+    trainer.args.eval_on_start = due
+    try:
+        trainer.train(resume_from_checkpoint=str(resumed.path) if resumed is not None else None)
+    except StopNow:
+        trainer.save_now()
+    except (RuntimeError, MemoryError) as error:
+        if not failures.out_of_memory(error):
+            raise
+        attempt.exhausted = failures.first_line(error)
+        return Outcome.OUT_OF_MEMORY
+    if attempt.progress.finished or trainer.state.global_step >= total_steps:
+        return Outcome.FINISHED
+    log.line(f"stopped at step {trainer.state.global_step}, as asked")
+    return Outcome.STOPPED
 
 
-def _newest_whole(attempt: Attempt) -> checkpoints.Checkpoint | None:
+def _resume(attempt: Attempt) -> checkpoints.Checkpoint | None:
     """The newest checkpoint whose hashes are all right, its progress restored; None to start from nothing."""
     _check_best(attempt)
+    attempt.score = None
     for step in checkpoints.steps(attempt.folder):
         path = attempt.folder.checkpoint(step)
         try:
@@ -69,8 +104,9 @@ def _newest_whole(attempt: Attempt) -> checkpoints.Checkpoint | None:
             # Its evaluation may have come after it was saved.
             progress.scorer.add_eval(step, found.score.metrics.eval_loss)
             progress.trend.add_eval(step, found.score.metrics.eval_loss)
-        attempt.progress = progress
+        attempt.restore(progress)
         return found
+    attempt.restore(Progress(RunScorer(attempt.spec.score.weights())))
     return None
 
 
@@ -90,21 +126,6 @@ def _set_aside(attempt: Attempt, step: int, damage: str, action: str) -> None:
     attempt.recovery(f"{path.name} is damaged ({damage})", action, step)
     place = str(path.relative_to(attempt.folder.path))
     attempt.events.append(EventType.CHECKPOINT, step, path=place, removed=True)
-
-
-def _train(attempt: Attempt, trainer: Any, resumed: checkpoints.Checkpoint | None) -> None:
-    """Train until the end, or until SIGTERM; a checkpoint is saved either way."""
-    if attempt.stop.requested:
-        return
-    # A checkpoint that SIGTERM forced before its evaluation was done gets it now.
-    due = (
-        resumed is not None and resumed.score is None and resumed.step % attempt.spec.training.eval_steps == 0
-    )
-    trainer.args.eval_on_start = due
-    try:
-        trainer.train(resume_from_checkpoint=str(resumed.path) if resumed is not None else None)
-    except StopNow:
-        trainer.save_now()
 
 
 def _finish(attempt: Attempt) -> None:

@@ -93,6 +93,11 @@ def run_here(folder: JobFolder, attempt: int = 1, stop: StopRequest | None = Non
         run(folder, writer, stop or StopRequest())
 
 
+def attempt_at(folder: JobFolder) -> Attempt:
+    """An attempt that has not begun."""
+    return Attempt(folder, JobSpec.from_json(folder.spec), EventWriter(folder.events), StopRequest())
+
+
 def built(folder: JobFolder) -> tuple[Any, Attempt]:
     """The trainer that a job gets, not yet run."""
     from engine.trainer import setup
