@@ -98,9 +98,11 @@ def measured(data: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of an event that are metrics; NaN and infinities too."""
     found = {}
     for name, value in data.items():
-        if name in _X_NAMES or not (isinstance(value, (int, float)) or value in _SPECIAL):
+        if name in _X_NAMES:
             continue
-        if (figure := number(value)) is not None:
+        is_number = isinstance(value, (int, float)) or value in _SPECIAL
+        figure = value if value.__class__ is float else number(value) if is_number else None
+        if figure is not None:
             found[name] = figure
     return found
 

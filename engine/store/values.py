@@ -7,9 +7,12 @@ import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from engine.job.events import number, plain, stamp
+
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+"""Made once: it is used for every event."""
 
 
 class StoredJson(Mapping[str, Any]):
@@ -62,9 +65,9 @@ def json_object(text: str | None) -> dict[str, Any]:
 def json_text(value: Any) -> str:
     """A value as ASCII JSON, so that no lone surrogate of a pod's can spoil a row."""
     try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+        return _ENCODER.encode(value)
     except (ValueError, TypeError):
-        return json.dumps(plain(value), separators=(",", ":"), allow_nan=False)
+        return _ENCODER.encode(plain(value))
 
 
 def column(value: Any) -> Any:

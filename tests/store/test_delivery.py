@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.job.events import EventType, Phase, Status
+from engine.store.migrate import SCHEMA
 from engine.store.sqlite import SQLiteStore
 from tests.store.wire import Wire, a_job
 
@@ -31,7 +32,7 @@ def empty_store() -> Iterator[SQLiteStore]:
     """A store in memory's stead: a fresh copy of an empty database, quicker than migrating one."""
     if not _EMPTY.exists():
         with closing(sqlite3.connect(_EMPTY)) as db:
-            db.executescript((Path("engine/store/schema/0001_initial.sql")).read_text())
+            db.executescript((SCHEMA / "0001_initial.sql").read_text())
     with tempfile.TemporaryDirectory(dir=_FOLDER.name) as folder:
         path = Path(folder) / "podium.db"
         path.write_bytes(_EMPTY.read_bytes())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -140,16 +142,18 @@ except StoreError as error:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can try it as another user")
 @pytest.mark.parametrize("mode", [0o444, 0o000])
 def test_a_database_without_permission_is_told(filled: Path, mode: int) -> None:
-    for folder in (filled.parent, *filled.parent.parents[:3]):
-        folder.chmod(0o755)
-    filled.chmod(mode)
-    before = filled.read_bytes()
-    done = subprocess.run(
-        [sys.executable, "-c", READ_ONLY, str(filled)], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert done.stderr == ""
-    assert "can't be" in done.stdout.splitlines()[-1]
-    assert filled.read_bytes() == before
+    # Not in pytest's own folder, which no other user may enter.
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        path = Path(shutil.copy(filled, name))
+        path.chmod(mode)
+        before = path.read_bytes()
+        done = subprocess.run(
+            [sys.executable, "-c", READ_ONLY, str(path)], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert done.stderr == ""
+        assert "can't be" in done.stdout.splitlines()[-1]
+        assert path.read_bytes() == before
 
 
 def test_a_full_disk_is_told_and_costs_nothing_that_was_stored(small_disk: Path) -> None:
