@@ -13,7 +13,7 @@ from textual.events import DescendantFocus
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from engine.analysis.snapshot import JobDetail
+from engine.analysis.snapshot import JobDetail, Snapshot
 from tui import wishes
 from tui.commands import Command
 from tui.screens.base import PodiumScreen
@@ -88,7 +88,7 @@ class JobScreen(PodiumScreen):
 
     def compose_body(self) -> ComposeResult:
         """The header, the panes, and what stands there while there is no run."""
-        yield Static(id="nothing", classes="empty")
+        yield Static(_waiting(self.snapshot), id="nothing", classes="empty")
         with Vertical(id="run"):
             yield RunHeader().data_bind(JobScreen.detail, JobScreen.now)
             yield PaneTabs({name: name for name in self.TAKERS}).data_bind(JobScreen.front)
@@ -107,7 +107,8 @@ class JobScreen(PodiumScreen):
         self.now = snapshot.taken_at if snapshot else None
         self.set_class(snapshot is not None and snapshot.job is None, "-nothing")
         self.set_class(snapshot is None, "-waiting")
-        self.query_one("#nothing", Static).update(_nothing_yet() if snapshot else Content("one moment …"))
+        for nothing in self.query("#nothing").results(Static):  # the first snapshot may come before the panes
+            nothing.update(_waiting(snapshot))
 
     def subject(self) -> tuple[str, ...]:
         """The run on the screen."""
@@ -164,6 +165,19 @@ class JobScreen(PodiumScreen):
     @on(Chart.Viewed)
     def _look_elsewhere(self, event: Chart.Viewed) -> None:
         self.post_message(wishes.Ask(view=event.view))
+
+    @on(LossPane.Pointed)
+    def _show_in_log(self, event: LossPane.Pointed) -> None:
+        self.query_one(LogPane).look_at_step(event.step)
+
+    @on(LogPane.Chosen)
+    def _show_in_chart(self, event: LogPane.Chosen) -> None:
+        self.query_one(LossPane).point_at(event.step)
+
+
+def _waiting(snapshot: Snapshot | None) -> Content:
+    """What stands there while there is no run."""
+    return _nothing_yet() if snapshot else Content("one moment …")
 
 
 def _nothing_yet() -> Content:
