@@ -373,9 +373,22 @@ async def test_all_panes_come_back_when_the_terminal_grows() -> None:
 async def test_without_two_runs_the_screen_says_how_to_come_to_a_comparison() -> None:
     async with stage(made.nothing) as it:
         assert "mark two or more with space" in str(it.screen.query_one(".empty", Static).render())
-        for key in ("a", "d", "s", "o", "m", "tab", "space", "equals_sign", "enter"):
+        for key in ("a", "d", "c", "s", "o", "m", "tab", "space", "equals_sign", "enter"):
             await it.press(key)
-        assert it.desk.wishes == []
+        assert it.desk.wishes == [] and it.app.question.compared == ()
+
+
+async def test_with_nothing_chosen_one_key_compares_the_best_run_with_the_newest_others() -> None:
+    async with stage(made.history) as it:
+        assert "c here compares 3 runs of Qwen/Qwen2.5-7B-Instruct" in str(
+            it.screen.query_one(".empty", Static).render()
+        )
+        it.desk.answer = made.compared
+        await it.press("c")
+        assert it.app.question.compared == ("job-07", "job-10", "job-09")
+        assert it.app.focused is it.table
+        await it.press("c")
+        assert it.app.question.compared == ("job-07", "job-10", "job-09")
 
 
 async def test_one_comes_from_history_to_a_comparison_that_is_there_already() -> None:

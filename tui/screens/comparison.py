@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from textual import on
@@ -12,9 +14,11 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from engine.analysis.comparison import Comparison
-from engine.analysis.history import model_of
+from engine.analysis.history import by_model, model_of
 from engine.analysis.snapshot import Snapshot
+from engine.records import Job
 from tui import wishes, words
+from tui.commands import Command
 from tui.screens.base import PodiumScreen
 from tui.themes import run_style
 from tui.widgets.chart import Chart
@@ -39,19 +43,39 @@ PANES: Final = {
 """The panes and what their tabs are called, the most asked for first."""
 
 
+_SUGGESTED: Final = 3
+"""How many runs are compared when nobody has chosen any."""
+_KEY: Final = "bold $accent"
+
+
+class CompareSuggested(Command):
+    """Compare the best run of the newest model with its newest other ones."""
+
+    KEYS = "c"
+    LABEL = "compare"
+    FOOTER = True
+
+
 class ComparisonScreen(PodiumScreen):
     """Runs side by side. What a and d act on are the runs that the recommendation would be rid of."""
 
     NAME = "comparison"
     TITLE_IN_HELP = "Comparison"
-    AUTO_FOCUS = "MetricTable"
-    COMMANDS = (wishes.ArchiveJobs, wishes.DeleteJobs, wishes.UndoLast, NextPane, PreviousPane)
+    AUTO_FOCUS = ""  # there may be nothing to focus yet
+    COMMANDS = (
+        CompareSuggested,
+        wishes.ArchiveJobs,
+        wishes.DeleteJobs,
+        wishes.UndoLast,
+        NextPane,
+        PreviousPane,
+    )
 
     comparison: reactive[Comparison | None] = reactive(None)
 
     def compose_body(self) -> ComposeResult:
         """What is compared, its panes; or how to come to a comparison."""
-        yield Static(_nothing_yet(), classes="empty")
+        yield Static(classes="empty")
         yield PaneTabs(PANES)
         with Container(id="panes"):
             with Vertical(id="runs", classes="pane"):
@@ -78,6 +102,7 @@ class ComparisonScreen(PodiumScreen):
         self.set_class(not there, "-nothing")
         if self.is_mounted:
             self._tell()
+            self._focus_what_is_there()
 
     # What the commands are about
 
@@ -85,9 +110,24 @@ class ComparisonScreen(PodiumScreen):
         """The runs that the recommendation would be rid of."""
         return tuple(job.id for job in losers(self.comparison))
 
+    def offers(self, command: type[Command]) -> bool:
+        """Without a comparison there is nothing to do but to make one."""
+        if command is CompareSuggested:
+            return self.comparison is None and bool(self._suggestion)
+        return self.comparison is not None
+
+    @property
+    def _suggestion(self) -> tuple[Job, ...]:
+        return suggested(self.snapshot.jobs) if self.snapshot else ()
+
+    def on_compare_suggested(self) -> None:
+        """Compare what was suggested."""
+        self.post_message(wishes.Ask(compared=tuple(job.id for job in self._suggestion)))
+
     def action_command(self, name: str) -> None:
         """Post the command, unless there is no loser to clear up."""
-        if name in (wishes.ArchiveJobs.__name__, wishes.DeleteJobs.__name__) and not self.subject():
+        clearing = name in (wishes.ArchiveJobs.__name__, wishes.DeleteJobs.__name__)
+        if clearing and self.comparison is not None and not self.subject():
             self.notify("No finished run here is more than 25 % worse than the best.", timeout=3)
         else:
             super().action_command(name)
@@ -103,6 +143,13 @@ class ComparisonScreen(PodiumScreen):
         """Begin with the metrics; the snapshot may have been here before the panes."""
         self.query_one("#metrics").add_class("-front")
         self._tell()
+        self._focus_what_is_there()
+
+    def _focus_what_is_there(self) -> None:
+        if self.comparison is None:
+            self.set_focus(None)
+        elif self.focused is None:
+            self.call_after_refresh(self.query_one(MetricTable).focus)
 
     def on_descendant_focus(self) -> None:
         """The pane with the focus comes to the front."""
@@ -160,6 +207,9 @@ class ComparisonScreen(PodiumScreen):
     def _tell(self) -> None:
         comparison, snapshot = self.comparison, self.snapshot
         if comparison is None or snapshot is None:
+            said = _nothing_yet(self._suggestion) if snapshot else Content("")
+            self.query_one(".empty", Static).update(said)
+            self.refresh_bindings()
             return
         table, differences = self.query_one(MetricTable), self.query_one(DifferenceTable)
         differences.columns = table.columns()
@@ -173,17 +223,28 @@ class ComparisonScreen(PodiumScreen):
         self.query_one("#metrics TitleLine", TitleLine).facts = _which_metrics(comparison, table)
 
 
-def _nothing_yet() -> Content:
+def suggested(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """The best run and the newest others of the first model that has two with an evaluation."""
+    for runs in by_model(jobs):
+        judged = [job for job in runs.jobs if job.id in runs.worse]
+        if runs.best is not None and len(judged) > 1:
+            others = (job for job in judged if job.id != runs.best.id)
+            return (runs.best, *islice(others, _SUGGESTED - 1))
+    return ()
+
+
+def _nothing_yet(suggestion: Sequence[Job]) -> Content:
     """How to come to a comparison."""
-    return Content.assemble(
-        ("Nothing to compare yet.\n\n", "bold"),
-        ("3", "bold $accent"),
-        " shows all runs: mark two or more with ",
-        ("space", "bold $accent"),
-        ",\nthen ",
-        ("c", "bold $accent"),
-        " compares them.",
-    )
+    lines = [
+        Content.styled("Nothing to compare yet.\n", "bold"),
+        Content.assemble(
+            ("3", _KEY), " shows all runs: mark two or more with ", ("space", _KEY), ", then ", ("c", _KEY)
+        ),
+    ]
+    if suggestion:
+        model = clean(model_of(suggestion[0]))
+        lines.append(Content.assemble(("c", _KEY), f" here compares {len(suggestion)} runs of {model}"))
+    return Content("\n").join(lines)
 
 
 def _what(comparison: Comparison) -> Content:

@@ -53,7 +53,7 @@ class RunHeader(AgingView):
 
     def _who(self, detail: JobDetail, width: int) -> Content:
         job = detail.job
-        right = _state(detail, self.now)
+        right = _state(detail, self.now, brief=width < 110)
         name = Content.styled(f"■ {clean(job.name, 60)}", f"bold {run_style(job.number)}")
         facts = [job.method, clean(job.model_name or job.base_model, 60), _machine(job), job.provider]
         if job.replay:
@@ -72,7 +72,7 @@ def across(
         left = Content.assemble(first, gap, between.join(shown)) if shown else first
         space = width - left.cell_length - right.cell_length
         if space >= 1 or not shown:
-            return Content.assemble(left, " " * max(1, space), right)
+            return Content.assemble(left, " " * max(1, space), right).truncate(width, ellipsis=True)
         shown.pop()
 
 
@@ -83,27 +83,22 @@ def _machine(job: Job) -> str:
     return many + clean(job.gpu_type, 40)
 
 
-def _state(detail: JobDetail, now: datetime | None) -> Content:
+def _state(detail: JobDetail, now: datetime | None, *, brief: bool) -> Content:
     """The run's state, and the sign of life: its age, or that the connection is lost."""
     job = detail.job
-    parts = [Content.styled(job.status.value, f"bold {STATUS_STYLES.get(job.status, QUIET)}")]
-    if job.status.live and now is not None:
-        beat = age(job.last_heartbeat_at, now) if job.last_heartbeat_at else f"no sign of life yet {UNKNOWN}"
-        if detail.link == "reconnecting":
-            parts = [Content.styled("reconnecting", "bold $warning")]
-            beat = f"last heard {beat}; the run goes on without us"
-            parts.append(Content.styled(f"♡ {beat}", "$warning"))
-        else:
-            parts.append(
-                Content.styled(
-                    f"♥ {beat}" if job.last_heartbeat_at else beat.removesuffix(f" {UNKNOWN}"), QUIET
-                )
-            )
-    elif now is not None:
+    state = Content.styled(job.status.value, f"bold {STATUS_STYLES.get(job.status, QUIET)}")
+    if now is None:
+        return state
+    if not job.status.live:
         ended = job.completed_at or job.failed_at
-        if ended:
-            parts.append(Content.styled(age(ended, now), QUIET))
-    return Content("  ").join(parts)
+        return Content("  ").join([state, Content.styled(age(ended, now), QUIET)]) if ended else state
+    if job.last_heartbeat_at is None:
+        return Content("  ").join([state, Content.styled("no sign of life yet", QUIET)])
+    beat = age(job.last_heartbeat_at, now)
+    if detail.link != "reconnecting":
+        return Content("  ").join([state, Content.styled(f"♥ {beat}", QUIET)])
+    words = f"♡ {beat}" if brief else f"♡ last heard {beat}; the run goes on without us"
+    return Content.styled(f"reconnecting  {words}", "bold $warning")
 
 
 def _how_far(job: Job, width: int) -> Content:
