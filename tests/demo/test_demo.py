@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.demo import demo_specs, make_dataset
+from engine.demo import demo_specs, make_dataset, recordings
 from engine.demo.data import EVAL_ROWS, TRAIN_ROWS
 from engine.job import dataset
+from engine.job.events import decode
 from engine.job.folder import JobFolder, write_json
+from engine.job.spec import JobSpec
 from tests.trainer import jobs
 
 
@@ -109,3 +112,23 @@ def test_the_first_run_learns_then_overfits_so_that_the_best_checkpoint_is_not_t
     assert min(losses) < 4.7
     assert losses[-1] > min(losses)
     assert 100 <= result["best_step"] < 360
+
+
+def test_the_recorded_runs_are_those_of_the_demo_finished_and_small() -> None:
+    found = recordings()
+    assert [path.name for path in found] == ["1", "2"]
+    size = sum(file.stat().st_size for path in found for file in path.iterdir())
+    assert size < 300_000
+    for path, spec in zip(found, demo_specs(Path("x")), strict=True):
+        recorded = JobSpec.from_json(path / "job.json")
+        assert (recorded.name, recorded.training) == (spec.name, spec.training)
+        events = [
+            decode(line) for line in gzip.decompress((path / "events.jsonl.gz").read_bytes()).splitlines()
+        ]
+        results = [event.data for event in events if event.type == "result"]
+        assert len(results) == 1
+        assert results[0]["best_step"] < results[0]["total_steps"]
+        told = gzip.decompress(
+            (path / "events.jsonl.gz").read_bytes() + (path / "train.log.gz").read_bytes()
+        ).decode()
+        assert not any(private in told for private in ("/root", "/home", "/work", "/Users"))
