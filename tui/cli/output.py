@@ -45,6 +45,8 @@ def as_json(value: Any) -> Any:
 
 def one_line(text: str) -> str:
     """The text as one line without anything that a terminal would obey."""
+    if text.isascii() and text.isprintable() and "  " not in text:
+        return text.strip()
     return clean(" ".join(text.split()), len(text))
 
 
@@ -64,19 +66,23 @@ def fields(pairs: Iterable[tuple[str, str]]) -> None:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
     """Print columns under their names; those in `right` are set flush right. Nothing is cut."""
     cells = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(cell_len(row[at]) for row in [list(head), *cells]) for at in range(len(head))]
+    widths = [max(map(_width, column)) for column in zip(head, *cells, strict=True)]
     flush = {at for at, name in enumerate(head) if name in set(right)}
 
     def joined(row: Sequence[str]) -> str:
         return GAP.join(_pad(cell, widths[at], at in flush) for at, cell in enumerate(row)).rstrip()
 
-    click.echo(click.style(joined(head), dim=True))
-    for row in cells:
-        click.echo(joined(row))
+    # In one piece: a thousand rows should not be a thousand writes.
+    click.echo("\n".join([click.style(joined(head), dim=True), *map(joined, cells)]))
+
+
+def _width(text: str) -> int:
+    """How many terminal cells a text takes."""
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def _pad(text: str, width: int, right: bool = False) -> str:
-    space = " " * (width - cell_len(text))
+    space = " " * (width - _width(text))
     return space + text if right else text + space
 
 
