@@ -19,6 +19,7 @@ else:
     from transformers.trainer_callback import TrainerCallback as _Base
 
 _COUNTED_HERE: Final = ("num_tokens", "num_input_tokens_seen", "epoch")
+_TIMING: Final = ("_runtime", "_per_second", "_time")
 _LARGEST_EXPONENT: Final = 700.0
 """e to the power of more overflows."""
 
@@ -89,6 +90,9 @@ class Reporter(_Base):
         }
         attempt.events.append(EventType.TRAIN, step, **figures)
         log.line(f"step {step}  {log.figures(loss=loss, grad_norm=grad_norm, lr=rate)}")
+        if "reward" in logs and math.isfinite(loss) and math.isfinite(grad_norm or 0.0):
+            # A policy's loss is near zero however training goes; only its end as a number says something.
+            return
         attempt.progress.scorer.add_train(step, loss)
         attempt.progress.trend.add_train(step, loss, grad_norm)
         self._judge(step)
@@ -98,22 +102,26 @@ class Reporter(_Base):
     ) -> None:
         """An evaluation is done: score it."""
         attempt, step, metrics = self.attempt, state.global_step, metrics or {}
-        eval_loss = metrics["eval_loss"]
-        attempt.score = attempt.progress.scorer.add_eval(step, eval_loss)
+        figures = _eval_figures(metrics)
+        eval_loss, reward = figures.get("eval_loss"), figures.get("eval_reward")
+        attempt.score = attempt.progress.scorer.add_eval(
+            step, eval_loss, reward=reward, kl=figures.get("eval_kl")
+        )
         attempt.progress.trend.add_eval(step, eval_loss)
         attempt.events.append(
             EventType.EVAL,
             step,
             sync=True,
-            eval_loss=eval_loss,
+            **figures,
             train_loss=attempt.score.metrics.train_loss,
-            perplexity=math.exp(eval_loss) if eval_loss < _LARGEST_EXPONENT else math.inf,
             epoch=state.epoch,
             score=attempt.score.to_json(),
             eval_seconds=metrics.get("eval_runtime"),
         )
-        log.line(f"step {step}  {log.figures(eval_loss=eval_loss, score=attempt.score.total)}")
-        self._judge(step)
+        told = log.figures(eval_loss=eval_loss, eval_reward=reward, score=attempt.score.total)
+        log.line(f"step {step}  {told}")
+        if eval_loss is not None:
+            self._judge(step)
         self._stop_early(step, control)
         saved = attempt.folder.checkpoint(step)
         if args.eval_on_start and saved.exists() and not control.should_save:
@@ -159,6 +167,21 @@ class Reporter(_Base):
         for group, now in zip(optimizer.param_groups, schedule._last_lr, strict=True):
             group["initial_lr"], group["lr"] = rate, now
         self.attempt.alert("learning_rate_changed", f"learning rate set to {rate:g}, as asked", "info", step)
+
+
+def _eval_figures(metrics: dict[str, Any]) -> dict[str, Any]:
+    """An evaluation's figures: its loss and perplexity, or, where there are rewards, what goes with them.
+
+    Rewards are what such a method is judged by; where it also has a loss, that is near zero and no measure.
+    """
+    if "eval_reward" in metrics:
+        return {
+            name: value
+            for name, value in metrics.items()
+            if name.startswith("eval_") and name != "eval_loss" and not name.endswith(_TIMING)
+        }
+    loss = metrics["eval_loss"]
+    return {"eval_loss": loss, "perplexity": math.exp(loss) if loss < _LARGEST_EXPONENT else math.inf}
 
 
 def _scheduled(schedule: Any) -> list[float]:

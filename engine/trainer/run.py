@@ -16,6 +16,7 @@ from engine.trainer.attempt import Attempt
 from engine.trainer.progress import Progress
 from engine.trainer.stop import StopNow, StopRequest
 from scorer import RunScorer
+from scorer.score import FORMULA_REWARD
 
 _FOR_RESUMING: Final = (
     "optimizer.pt",
@@ -25,6 +26,7 @@ _FOR_RESUMING: Final = (
     "trainer_state.json",
     "training_args.bin",
     "progress.json",
+    "rollout*.safetensors",
     checkpoints.MANIFEST,
 )
 """Files of a checkpoint that are no part of the model."""
@@ -46,7 +48,7 @@ def run(folder: JobFolder, events: EventWriter, stop: StopRequest) -> None:
         Exception: It crashed.
     """
     spec = JobSpec.from_json(folder.spec)
-    attempt = Attempt(folder, spec, events, stop, Progress(RunScorer(spec.score.weights())))
+    attempt = Attempt(folder, spec, events, stop, Progress(_scorer(spec)))
     attempt.phase(Phase.LOAD)
     log.line(f"{spec.name}: loading")
     checkpoints.clean(folder)
@@ -106,8 +108,13 @@ def _resume(attempt: Attempt) -> checkpoints.Checkpoint | None:
             progress.trend.add_eval(step, found.score.metrics.eval_loss)
         attempt.restore(progress)
         return found
-    attempt.restore(Progress(RunScorer(attempt.spec.score.weights())))
+    attempt.restore(Progress(_scorer(attempt.spec)))
     return None
+
+
+def _scorer(spec: JobSpec) -> RunScorer:
+    """Scores a job's checkpoints: by their rewards where the method has some, else by their losses."""
+    return RunScorer(spec.score.weights(), FORMULA_REWARD if spec.method == "rlhf" else None)
 
 
 def _check_best(attempt: Attempt) -> None:
