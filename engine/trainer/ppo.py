@@ -1,0 +1,400 @@
+"""PPO: rewards for what the policy says, a learnt value to compare them with, and a leash to the reference.
+
+An optimizer step is one update with one minibatch (batch_size · gradient_accumulation_steps completions).
+A rollout's completions are used `ppo_epochs` times. Rollouts draw from torch's random state, which
+checkpoints keep, and a rollout in use is kept too: a resumed run equals one that never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput
+
+from engine.job.spec import JobSpec
+from engine.trainer import ppo_math, ppo_policy, ppo_prompts, ppo_rollout, rewards
+from engine.trainer.hooks import PodiumTrainer
+from engine.trainer.lora import lora_config
+from engine.trainer.ppo_prompts import Prompt
+from engine.trainer.ppo_rollout import MicroStep, Plan, Rollout
+from engine.trainer.stop import StopNow
+
+Tensor = Any
+Rows = list[dict[str, Any]]
+
+_STEPS = "micro_steps"
+
+
+class Prompts(Dataset):
+    """The prompts to train on; its items are planned micro-steps, which name their prompts themselves."""
+
+    def __init__(self, prompts: list[Prompt]) -> None:
+        self.prompts = prompts
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __getitem__(self, planned: MicroStep) -> MicroStep:
+        return planned
+
+
+class PPO(PodiumTrainer, Trainer):
+    """Proximal policy optimization on transformers' Trainer.
+
+    Args:
+        spec: The job.
+        tokenizer: The model's tokenizer.
+        reference: The frozen reference model; None where adapters are switched off instead.
+        options: What Trainer takes; `model` has its value head.
+    """
+
+    def __init__(self, spec: JobSpec, tokenizer: Any, reference: Any | None, **options: Any) -> None:
+        super().__init__(processing_class=tokenizer, **options)
+        assert spec.rlhf is not None
+        self.model_accepts_loss_kwargs = False
+        self.settings = spec.rlhf
+        self.tokenizer = tokenizer
+        self.reference = reference
+        self.stops = ppo_prompts.stop_tokens(self.model, tokenizer)
+        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.stops[0]
+        self.rewards = rewards.reward_functions(spec)
+        self.reward_weights = rewards.reward_weights(spec)
+        self.dropped = ppo_policy.without_dropout(self.model)
+        self.head = self.model.get_submodule(ppo_policy.HEAD)
+        self._rollout: Rollout | None = None
+        self._sums: dict[str, float] = {}
+
+    # Data: the plan says which prompts and completions each micro-step uses.
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The micro-steps of an epoch; each process has its own prompts."""
+        return DataLoader(
+            self.train_dataset,
+            batch_sampler=self.plan(),
+            collate_fn=lambda planned: {"planned": planned[0]},
+            generator=torch.Generator(),
+        )
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """Batches of prompts; each process has its own."""
+        prompts = self.eval_dataset.prompts[self.args.process_index :: self.args.world_size]
+        return DataLoader(prompts, self.args.eval_batch_size, collate_fn=list, generator=torch.Generator())
+
+    def plan(self) -> Plan:
+        """The schedule of micro-steps."""
+        step_rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+        size = self.settings.rollout_size or step_rows
+        world = self.args.world_size
+        return Plan(
+            prompts=-(-len(self.train_dataset) // world),
+            size=-(-size // step_rows) * step_rows,
+            passes=self.settings.ppo_epochs,
+            step_rows=step_rows,
+            micro_rows=self.args.per_device_train_batch_size,
+            seed=self.args.seed,
+            epoch=self._epoch,
+        )
+
+    def _epoch(self) -> int:
+        plan = self.plan()
+        return self.state.global_step * self.args.gradient_accumulation_steps // len(plan)
+
+    # Training: a rollout where the plan asks for a new one, then the clipped losses.
+
+    def restore_progress(self) -> None:
+        """Besides what every method restores: tell that dropout is off."""
+        super().restore_progress()
+        if self.dropped:
+            message = f"dropout {self.dropped:g} is switched off: ppo compares probabilities of one network"
+            self.attempt.alert("dropout", message, "info", self.state.global_step)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> Any:
+        """One micro-step of the plan."""
+        planned: MicroStep = inputs["planned"]
+        if self._rollout is None or self._rollout.number != planned.rollout:
+            self._rollout = None
+            world, own = self.args.world_size, self.args.process_index
+            count = len(self.train_dataset)
+            chosen = [self.train_dataset.prompts[(place * world + own) % count] for place in planned.prompts]
+            with self._unspoilt():
+                self._rollout = self.roll_out(planned.rollout, chosen)
+        batch = self._rollout.rows(planned.rows)
+        tokens = self._rollout.rows(planned.minibatch)["mask"].sum()
+        named = {"input_ids": batch.pop("tokens"), "attention_mask": batch.pop("attention")}
+        return super().training_step(model, {**named, **batch, "step_tokens": tokens}, *rest, **options)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> Any:
+        """This micro-batch's share of the minibatch's loss, a mean over the minibatch's tokens."""
+        settings, mask = self.settings, inputs["mask"]
+        said = ppo_policy.speak(
+            model,
+            self.head,
+            inputs["input_ids"],
+            inputs["attention_mask"],
+            mask.shape[1],
+            settings.temperature,
+        )
+        sums = ppo_math.losses(
+            said.logprobs,
+            said.values,
+            inputs["logprobs"],
+            inputs["values"],
+            inputs["advantages"],
+            mask,
+            returns=inputs["returns"],
+            clip_range=settings.clip_range,
+            value_clip=settings.value_clip,
+        )
+        # The Trainer divides by the micro-steps of an optimizer step.
+        scale = self.args.gradient_accumulation_steps / inputs["step_tokens"]
+        entropy = (said.entropy * mask).sum()
+        loss = sums.policy + settings.vf_coef * sums.value - settings.entropy_coef * entropy
+        self._count(
+            policy_loss=sums.policy * scale,
+            value_loss=sums.value * scale,
+            entropy=entropy * scale,
+            clip_fraction=sums.clipped * scale,
+            value_clip_fraction=sums.value_clipped * scale,
+            policy_moved=sums.moved * scale,
+        )
+        return loss * scale
+
+    def _count(self, **figures: Tensor) -> None:
+        """Sum up a micro-step's figures, its rollout's among them."""
+        assert self._rollout is not None
+        values = {name: value.item() for name, value in figures.items()} | self._rollout.figures
+        for name, value in {**values, _STEPS: 1.0}.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def log(self, logs: dict[str, float], *rest: Any, **options: Any) -> None:
+        """Training figures get the means of PPO's own over the window."""
+        if "loss" in logs and self._sums:
+            steps = self._sums.pop(_STEPS)
+            logs |= {name: value / steps for name, value in self._sums.items()}
+            self._sums = {}
+        super().log(logs, *rest, **options)
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted: what a plan's micro-step costs depends on its rollout."""
+        return 0
+
+    @torch.no_grad()
+    def roll_out(self, number: int, prompts: list[Prompt]) -> Rollout:
+        """Draw a completion for each prompt, reward them, and prepare their updates."""
+        settings = self.settings
+        tokens, attention, mask, scores = self._draw(prompts)
+        parts = [
+            self._measure(
+                tokens[at : at + self.args.eval_batch_size],
+                attention[at : at + self.args.eval_batch_size],
+                mask,
+            )
+            for at in range(0, len(tokens), self.args.eval_batch_size)
+        ]
+        logprobs, reference, values = (torch.cat(part) * mask for part in zip(*parts, strict=True))
+        token_rewards = ppo_math.token_rewards(scores, logprobs, reference, mask, settings.beta)
+        advantages = ppo_math.advantages(token_rewards, values, mask, settings.gamma, settings.lam)
+        divergence = ppo_math.divergence(logprobs, reference)
+        return Rollout(
+            number=number,
+            tokens=tokens,
+            attention=attention,
+            mask=mask,
+            logprobs=logprobs,
+            values=values,
+            advantages=ppo_math.whitened(advantages, mask),
+            returns=(advantages + values) * mask,
+            figures=_figures(scores, divergence, mask),
+        )
+
+    def _measure(self, tokens: Tensor, attention: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities under policy and reference, and values, of a block of completions."""
+        said = self._speak(tokens, attention, mask.shape[1])
+        with self.accelerator.autocast():
+            reference = ppo_policy.reference_logprobs(
+                self.model, self.reference, tokens, attention, mask.shape[1], self.settings.temperature
+            )
+        return said.logprobs, reference, said.values
+
+    def _speak(self, tokens: Tensor, attention: Tensor, length: int) -> ppo_policy.Spoken:
+        with self.accelerator.autocast():
+            return ppo_policy.speak(
+                self.model, self.head, tokens, attention, length, self.settings.temperature
+            )
+
+    def _draw(self, prompts: list[Prompt]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Completions of prompts, drawn in blocks of the eval batch: tokens, attention, mask, scores."""
+        self.model.eval()
+        prompt, attention = ppo_prompts.padded(prompts, self.pad, self.args.device)
+        size, longest = self.args.eval_batch_size, self.settings.max_completion_length
+        blocks = []
+        for at in range(0, len(prompts), size):
+            with self.accelerator.autocast():
+                drawn = ppo_policy.draw(
+                    self.model,
+                    prompt[at : at + size],
+                    attention[at : at + size],
+                    length=longest,
+                    temperature=self.settings.temperature,
+                    stops=self.stops,
+                    pad=self.pad,
+                    check=self._leave_if_asked,
+                )[:, prompt.shape[1] :]
+            blocks.append(torch.nn.functional.pad(drawn, (0, longest - drawn.shape[1]), value=self.pad))
+        completions = torch.cat(blocks)
+        mask = ppo_prompts.up_to_end(completions, self.stops)
+        width = int(mask.sum(1).max())
+        completions, mask = completions[:, :width], mask[:, :width]
+        named = ppo_prompts.for_rewards(prompts, completions, mask, self.tokenizer)
+        scores = rewards.total(self.rewards, self.reward_weights, **named)
+        return (
+            torch.cat([prompt, torch.where(mask.bool(), completions, self.pad)], 1),
+            torch.cat([attention, mask], 1),
+            mask,
+            torch.tensor(scores, device=self.args.device),
+        )
+
+    def _leave_if_asked(self) -> None:
+        if self.attempt.stop.requested:
+            raise StopNow
+
+    @contextmanager
+    def _unspoilt(self) -> Iterator[None]:
+        """A rollout that SIGTERM cuts short leaves the random state as it was: it comes again."""
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        before, on_gpu = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
+        try:
+            yield
+        except StopNow:
+            torch.set_rng_state(before)
+            for device, state in zip(devices, on_gpu, strict=True):
+                torch.cuda.set_rng_state(state, device)
+            raise
+
+    # Evaluation: completions of the eval prompts, drawn with a fixed seed.
+
+    @torch.no_grad()
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        *rest: Any,
+        metric_key_prefix: str = "eval",
+        **options: Any,
+    ) -> EvalLoopOutput:
+        """Mean reward of a completion, mean divergence of a token from the reference, and the like."""
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        sums = torch.zeros(5, dtype=torch.float64, device=self.args.device)
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(self.args.seed + self.args.process_index)
+            for prompts in dataloader:
+                sums += self._evaluate_batch(prompts)
+                self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+        rows, tokens, reward, square, divergence = self.accelerator.reduce(sums, "sum").tolist()
+        figures = {
+            "reward": reward / rows,
+            "reward_std": max(square / rows - (reward / rows) ** 2, 0.0) ** 0.5,
+            "kl": divergence / tokens,
+            "response_length": tokens / rows,
+        }
+        named = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+        return EvalLoopOutput(None, None, named, int(rows))
+
+    def _evaluate_batch(self, prompts: list[Prompt]) -> Tensor:
+        """Rows, tokens, rewards, their squares and divergences, summed over a batch."""
+        tokens, attention, mask, scores = self._draw(prompts)
+        logprobs, reference, _ = self._measure(tokens, attention, mask)
+        divergence = (ppo_math.divergence(logprobs, reference) * mask).sum()
+        scores = scores.double()
+        sums = [mask.new_tensor(len(scores)), mask.sum(), scores.sum(), scores.square().sum(), divergence]
+        return torch.stack([item.double() for item in sums])
+
+    # Checkpoints: the value head and the rollout in use, besides what Trainer saves.
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """The model without the value head, and the value head beside it."""
+        state = self.model.state_dict() if state_dict is None else state_dict
+        policy = {name: value for name, value in state.items() if not name.startswith(f"{ppo_policy.HEAD}.")}
+        super()._save(output_dir, policy)
+        ppo_policy.save_head(self.model, Path(output_dir or self.args.output_dir))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Each process's random state, and the rollout that was drawn from it."""
+        super()._save_rng_state(output_dir)
+        ppo_rollout.save(self._rollout_file(output_dir), self._rollout, self._sums)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """The policy, the value head, and the rollout in use."""
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        ppo_policy.load_head(self.model, Path(resume_from_checkpoint))
+        file = self._rollout_file(resume_from_checkpoint)
+        self._rollout, self._sums = ppo_rollout.load(file, self.args.device)
+
+    def _rollout_file(self, folder: str) -> Path:
+        rank = f"_{self.args.process_index}" if self.args.world_size > 1 else ""
+        return Path(folder) / f"rollout{rank}.safetensors"
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """The value head has a file of its own."""
+        head = f"{ppo_policy.HEAD}."
+        missing = [name for name in load_result.missing_keys if not name.startswith(head)]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
+
+
+def _figures(scores: Tensor, divergence: Tensor, mask: Tensor) -> dict[str, float]:
+    """A rollout's figures for the log."""
+    return {
+        "reward": float(scores.mean()),
+        "reward_std": float(scores.std(correction=0)),
+        "kl": float((divergence * mask).sum() / mask.sum()),
+        "response_length": float(mask.sum() / len(mask)),
+    }
+
+
+def trainer(
+    spec: JobSpec,
+    model: Any,
+    tokenizer: Any,
+    train: Rows,
+    held_out: Rows,
+    format: str,
+    arguments: dict[str, Any],
+) -> PPO:
+    """The trainer for these rows.
+
+    Args:
+        spec: The job.
+        model: The model, without adapters.
+        tokenizer: Its tokenizer.
+        train: The rows to train on.
+        held_out: The rows to evaluate on.
+        format: The rows' format, `prompt`.
+        arguments: What every method's arguments have in common.
+
+    Raises:
+        TrainingError: Of kind `tokenizer`, `dataset` or `model`: prompts or reward model can't be used.
+    """
+    prompts = [Prompts(ppo_prompts.read(rows, tokenizer, spec)) for rows in (train, held_out)]
+    adapters = lora_config(spec)
+    if adapters is not None:
+        from peft import get_peft_model
+
+        model = get_peft_model(model, adapters)
+    args = TrainingArguments(**arguments)
+    reference = ppo_policy.reference_of(model, args.device)
+    ppo_policy.add_value_head(model)
+    return PPO(
+        spec,
+        tokenizer,
+        reference,
+        model=model,
+        args=args,
+        train_dataset=prompts[0],
+        eval_dataset=prompts[1],
+    )
