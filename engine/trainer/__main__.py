@@ -7,12 +7,13 @@ supervisor answers with another attempt.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
 from typing import Final
 
-from engine.errors import PodiumError, TrainingError
+from engine.errors import TrainingError
 from engine.job.events import EventType, EventWriter, Status
 from engine.job.folder import JobFolder
 from engine.trainer import failures, log
@@ -30,20 +31,30 @@ def main(arguments: list[str]) -> int:
     if not folder.spec.is_file():
         sys.stderr.write(f"{folder.spec}: no such file; FOLDER must be a job's folder\n")
         return 2
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        folder.create()
+        events = EventWriter(folder.events, attempt=int(os.environ.get("PODIUM_ATTEMPT", "1")))
+    except OSError as error:
+        log.line(f"failed: {error.filename or folder.path}: {error.strerror}")
+        return FAILED_FOR_GOOD
+    with events:
+        return _run(folder, events)
+
+
+def _run(folder: JobFolder, events: EventWriter) -> int:
     stop = StopRequest.on_sigterm()
-    folder.create()
-    events = EventWriter(folder.events, attempt=int(os.environ.get("PODIUM_ATTEMPT", "1")))
     try:
         from engine.trainer.run import run
 
         run(folder, events, stop)
-    except (PodiumError, Exception) as error:
+    except Exception as error:
         failure = failures.classify(error, folder)
         if failure is None:
             raise
         return _give_up(failure, events)
-    finally:
-        events.close()
     return 0
 
 

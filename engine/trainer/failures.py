@@ -73,6 +73,14 @@ def _classify_one(error: BaseException, folder: JobFolder) -> TrainingError | No
             f"{folder.path}: no space left on the disk",
             "Free some space or lower training.keep_checkpoints, then resume: the last checkpoint is whole.",
         )
+    if type(error).__module__.startswith("jinja2"):
+        return TrainingError(
+            "tokenizer",
+            f"the chat template refuses the data ({first_line(error)})",
+            "Give rows that it takes, or set model.chat_template.",
+        )
+    if isinstance(error, ValueError) and str(error).startswith("Target modules"):
+        return TrainingError("model", first_line(error).rstrip("."), "Correct lora.target_modules.")
     if isinstance(error, PermissionError):
         return TrainingError(
             "permission",

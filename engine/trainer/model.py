@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import TrainingError
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
-from engine.trainer import build
+from engine.trainer import build, failures
 
 _DTYPES: Final = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
@@ -67,40 +68,45 @@ def _tokenizer(spec: JobSpec, source: str, revision: str | None) -> Any:
 
 
 def _loaded(kind: Any, what: str, spec: JobSpec, source: str, revision: str | None, **options: Any) -> Any:
-    """`from_pretrained` with its many failures told apart."""
+    """`from_pretrained` with its many failures told apart; one that may pass is raised as it is."""
     try:
         return kind.from_pretrained(
             source, revision=revision, trust_remote_code=spec.model.trust_remote_code, **options
         )
-    except PermissionError:
-        raise
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _failure(what, source, error) from error
+    except Exception as error:
+        failure = _failure(what, source, error)
+        if failure is None:
+            raise
+        raise failure from error
 
 
-def _failure(what: str, source: str, error: Exception) -> TrainingError:
-    """Why a model or a tokenizer could not be loaded."""
-    text = str(error)
-    lines = text.strip().splitlines() or [type(error).__name__]
+def _failure(what: str, source: str, error: Exception) -> TrainingError | None:
+    """Why a model or a tokenizer can't be loaded; None for what is no matter of the model."""
+    if isinstance(error, PermissionError) or failures.out_of_memory(error):
+        return None
+    text, line = str(error), failures.first_line(error)
     if Path(source).expanduser().is_dir():
-        return TrainingError(
-            what, f"{source}: can't be loaded ({lines[0][:160]})", "Is the folder a whole model?"
-        )
+        return TrainingError(what, f"{source}: can't be loaded ({line})", "Is the folder a whole model?")
     if source.startswith(("/", ".", "~")):
         return TrainingError(
             what, f"{source}: no such folder", "model.name must be a Hub name or a folder here."
         )
-    if "gated" in text or "401" in text or "403" in text:
-        return TrainingError(what, f"{source}: access refused", "Ask for access on the Hub and set HF_TOKEN.")
-    if isinstance(error, ImportError):
-        return TrainingError(what, f"{source}: {lines[0][:160]}", "Install what is missing.")
-    if os.environ.get("HF_HUB_OFFLINE") == "1" or "offline" in text.lower() or "connect" in text.lower():
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
         return TrainingError(
             what,
             f"{source}: not on this machine, and the Hub can't be reached",
             "Is the name right? Download it first.",
         )
-    return TrainingError(what, f"{source}: {lines[0][:160]}", "Check model.name and model.revision.")
+    if re.search(r"\bgated\b|\b40[13]\b", text):
+        return TrainingError(what, f"{source}: access refused", "Ask for access on the Hub and set HF_TOKEN.")
+    if not isinstance(error, (OSError, ValueError, KeyError, ImportError)) or _may_pass(text):
+        return None
+    return TrainingError(what, f"{source}: {line}", "Check model.name and model.revision.")
+
+
+def _may_pass(text: str) -> bool:
+    """Does a failure sound like the network's, which another attempt may not meet?"""
+    return bool(re.search(r"connect|timed? ?out|temporarily|\b5\d\d\b", text, re.IGNORECASE))
 
 
 def _quantization(spec: JobSpec) -> Any:

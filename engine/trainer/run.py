@@ -65,7 +65,8 @@ def _train(attempt: Attempt, data: setup.Data) -> Outcome:
     When it returns, the model is gone and its memory is free to be used again.
     """
     resumed = _resume(attempt)
-    trainer, total_steps = setup.build(attempt, data, resumed)
+    with attempt.stop.at_once():
+        trainer, total_steps = setup.build(attempt, data, resumed)
     if attempt.progress.finished or (resumed is not None and resumed.step >= total_steps):
         return Outcome.FINISHED
     if attempt.stop.requested:

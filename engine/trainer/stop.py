@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
@@ -11,10 +13,14 @@ class StopNow(Exception):
 
 
 class StopRequest:
-    """Has somebody asked this process to save and leave?"""
+    """Has somebody asked this process to save and leave?
+
+    Where there is nothing to save (`at_once`), the process leaves without waiting to be asked.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self._loading = False
 
     @classmethod
     def on_sigterm(cls) -> StopRequest:
@@ -23,5 +29,16 @@ class StopRequest:
         signal.signal(signal.SIGTERM, request._remember)
         return request
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Leave as soon as SIGTERM comes: loading a large model can take longer than it may."""
+        self._loading = True
+        try:
+            yield
+        finally:
+            self._loading = False
+
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
+        if self._loading:
+            raise SystemExit(0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,3 +169,45 @@ def test_a_folder_without_a_job_is_refused(tmp_path: Path, capsys: pytest.Captur
     assert main([str(tmp_path)]) == 2
     assert "job.json: no such file" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.jsonl"))
+
+
+def test_sigterm_while_loading_leaves_at_once_with_nothing_half_done(job: JobFolder) -> None:
+    process = jobs.start(job)
+    deadline = time.monotonic() + 120
+    while not (job.events.exists() and jobs.events(job, "phase")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.terminate()
+    log, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, log
+    assert "Traceback" not in log
+    assert [event.type for event in jobs.events(job)] == ["phase"]
+    assert list(job.checkpoints.iterdir()) == []
+
+
+def test_a_template_that_refuses_the_data_is_told(
+    trained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusing = "{% generation %}{{ raise_exception('Roles must alternate') }}{% endgeneration %}"
+    model = {"name": str(trained.folder.path / "base"), "build": None, "chat_template": refusing}
+    data = failure(jobs.make_job(tmp_path / "a", {"model": model}), capsys)
+    assert data["kind"] == "tokenizer"
+    assert "the chat template refuses the data (Roles must alternate)" in data["error"]
+
+
+def test_lora_modules_that_the_model_lacks_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lora = {**jobs.LORA["lora"], "target_modules": ["query"]}
+    data = failure(jobs.make_job(tmp_path / "a", {"lora": lora}), capsys)
+    assert data["kind"] == "model"
+    assert "'query'" in data["error"]
+
+
+def test_a_folder_that_cannot_be_written_is_told(
+    small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = jobs.make_job(small_disk / "job")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    assert main([str(folder.path)]) == FAILED_FOR_GOOD
+    assert "Read-only file system" in capsys.readouterr().out
