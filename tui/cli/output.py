@@ -92,5 +92,5 @@ def colour_wanted() -> bool | None:
 
 
 def interactive() -> bool:
-    """Is there a person at a terminal on both ends?"""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    """Is there a person at a terminal? The app draws on stderr, so all three count."""
+    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
