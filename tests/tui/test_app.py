@@ -232,11 +232,14 @@ async def test_without_colour_nothing_is_coloured(desk: FakeDesk, monkeypatch: p
     app = PodiumApp(desk)
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
-        strips = app.screen._compositor.render_strips()
-        for segment in (segment for strip in strips for segment in strip.apply_filter(app._filters[0], app.background_colors[1]) if segment.style):
-            for colour in (segment.style.color, segment.style.bgcolor):
-                if colour and colour.triplet:
-                    assert len(set(colour.triplet)) == 1, segment
+        [grey] = app._filters[:1]
+        background = app.background_colors[1]
+        drawn = [strip.apply_filter(grey, background) for strip in app.screen._compositor.render_strips()]
+    styles = {segment.style for strip in drawn for segment in strip if segment.style}
+    colours = [colour for style in styles for colour in (style.color, style.bgcolor) if colour]
+    triplets = [colour.triplet for colour in colours if colour.triplet]
+    assert triplets
+    assert all(len(set(triplet)) == 1 for triplet in triplets)
 
 
 def test_a_runs_colour_depends_on_its_number_alone() -> None:

@@ -72,7 +72,7 @@ async def test_every_axis_is_asked_for_in_turn(app: PodiumApp, desk: FakeDesk) -
 async def test_the_best_checkpoint_is_marked_on_every_axis(app: PodiumApp) -> None:
     async with looking_at_the_chart(app) as pilot:
         for _ in range(5):
-            [mark] = chart(pilot).marks
+            [mark] = [mark for mark in chart(pilot).marks if mark.sign == "★"]
             low, high = chart(pilot).picture.x
             assert mark.label == "900"
             assert abs((mark.x - low) / (high - low) - 900 / 1220) < 0.02
@@ -229,4 +229,6 @@ async def test_no_points_say_so(app: PodiumApp, desk: FakeDesk) -> None:
     async with looking_at_the_chart(app) as pilot:
         lines = [chart(pilot).render_line(y).text for y in range(chart(pilot).size.height)]
         assert any("no points yet" in line for line in lines)
-        await press(pilot, "left", "right", "plus", "minus", "left_square_bracket", "equals_sign", "S", "Y", "O")
+        await press(
+            pilot, "left", "right", "plus", "minus", "left_square_bracket", "equals_sign", "S", "Y", "O"
+        )

@@ -13,7 +13,9 @@ from engine.job.events import Status
 from tests.tui.fabricated import NOW, STATES, FakeDesk, a_job, a_snapshot, live
 from tests.tui.steps import press, settled, until
 from tui.app import PodiumApp
+from tui.widgets.chart import Chart
 from tui.widgets.checkpoints import CheckpointList
+from tui.widgets.log_view import LogView
 from tui.widgets.run_header import RunHeader
 
 
@@ -35,7 +37,15 @@ async def test_a_live_run_says_who_it_is_how_far_and_what_it_costs(app: PodiumAp
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         who, how_far, costs = header(pilot)
-    for words in ("support-qwen-07", "sft", "Qwen2.5-7B-Instruct", "A100 80GB", "runpod", "running", "♥ 2 s ago"):
+    for words in (
+        "support-qwen-07",
+        "sft",
+        "Qwen2.5-7B-Instruct",
+        "A100 80GB",
+        "runpod",
+        "running",
+        "♥ 2 s ago",
+    ):
         assert words in who
     for words in ("61 %", "step 1 220 / 2 000", "epoch 1.83 / 3", "ETA 41 min"):
         assert words in how_far
@@ -191,3 +201,23 @@ async def test_a_new_point_redraws_no_pane_that_it_does_not_concern(app: PodiumA
         desk.changed()
         await until(pilot, lambda: app.snapshot.taken_at > NOW)
         assert app.screen.detail is before, "an equal run is the same run"
+
+
+async def test_the_crosshair_shows_its_moment_in_the_log_and_gives_the_end_back(app: PodiumApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        log, chart = app.screen.query_one(LogView), app.screen.query_one(Chart)
+        await press(pilot, "left", "shift+left")
+        await until(pilot, lambda: not log.following and log.step is not None)
+        await until(pilot, lambda: abs(log.step - chart.cross) <= 10)
+        await press(pilot, "escape")
+        await until(pilot, lambda: log.following)
+
+
+async def test_a_log_line_moves_the_crosshair(app: PodiumApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "o", "g", "j", "j", "enter")
+        assert app.screen.query_one(LogView).here.startswith("12:27:56  step 823")
+        assert app.screen.query_one(Chart).cross == 823
+        assert app.screen.query_one(LogView).cursor == 2, "the log stays where it is"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tui.widgets import log_file
 from tui.widgets.clean import CAP
 from tui.widgets.log_file import Filter, LogFile
+from tui.widgets.log_lines import LogLines
 
 
 @pytest.fixture
@@ -154,3 +155,34 @@ def test_case_counts_only_when_asked_for(path: Path) -> None:
 def test_no_regular_expression_is_refused(path: Path) -> None:
     with pytest.raises(re.error):
         Filter(LogFile(str(path)), "(")
+
+
+async def test_a_step_is_found_among_many_lines(path: Path) -> None:
+    append(
+        path, b"header\n" * 50 + b"".join(b"step %d loss 1\n  detail\n" % step for step in range(0, 5000, 5))
+    )
+    lines = LogLines(str(path), lambda: None)
+    for _ in lines.log.grow():
+        pass
+    for wanted, expected in ((0, 0), (1, 5), (2500, 2500), (4993, 4995)):
+        number = await lines.at_step(wanted)
+        assert number is not None
+        assert lines.step(number) == expected
+    assert await lines.at_step(5000) is None
+
+
+async def test_the_next_match_is_found_with_and_without_a_filter(path: Path) -> None:
+    append(path, b"".join(b"line %d%s\n" % (n, b" Error" if n % 300 == 299 else b"") for n in range(1000)))
+    lines = LogLines(str(path), lambda: None)
+    for _ in lines.log.grow():
+        pass
+    error = re.compile(b"Error")
+    assert await lines.find(error, 0) == 299
+    assert await lines.find(error, 300) == 599
+    assert await lines.find(error, 900) is None
+    lines.let_through("9$|Error")
+    assert lines.filter is not None
+    found(lines.filter)
+    row = await lines.find(error, 0)
+    assert row is not None
+    assert lines.line(row) == b"line 299 Error"

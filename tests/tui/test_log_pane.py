@@ -22,6 +22,10 @@ def append(path: Path, *lines: str) -> None:
         file.writelines(f"{line}\n" for line in lines)
 
 
+def replace_text(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
 @pytest.fixture
 def log_file(tmp_path: Path) -> Path:
     """A hundred lines, an error at 40 and one at 60."""
@@ -186,7 +190,9 @@ async def test_long_lines_are_wrapped_or_cut(app: PodiumApp, log_file: Path) -> 
 async def test_nothing_hostile_reaches_the_terminal(app: PodiumApp, log_file: Path) -> None:
     async with looking_at_the_log(app) as pilot:
         with log_file.open("ab") as file:
-            file.write(b"\x1b]0;owned\x07[bold]\x1b[2J\xc2\x9b2J\xe2\x80\xaename\x1bc\n" + b"x" * 3_000_000 + b"\n")
+            file.write(
+                b"\x1b]0;owned\x07[bold]\x1b[2J\xc2\x9b2J\xe2\x80\xaename\x1bc\n" + b"x" * 3_000_000 + b"\n"
+            )
         await until(pilot, lambda: view(pilot).rows == 102)
         assert visible(pilot)[-2] == "[bold]name"
         assert visible(pilot)[-1] == "x" * view(pilot).scrollable_content_region.width
@@ -195,7 +201,7 @@ async def test_nothing_hostile_reaches_the_terminal(app: PodiumApp, log_file: Pa
 async def test_a_restarted_file_is_shown_from_its_beginning(app: PodiumApp, log_file: Path) -> None:
     async with looking_at_the_log(app) as pilot:
         await press(pilot, "slash", *"line", "enter")
-        log_file.write_text("line A\nother\nline B\n")
+        replace_text(log_file, "line A\nother\nline B\n")
         await until(pilot, lambda: view(pilot).rows == 2)
         assert visible(pilot)[:2] == ["line A", "line B"]
 

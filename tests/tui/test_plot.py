@@ -60,7 +60,7 @@ def test_axes_are_labelled_with_round_numbers() -> None:
     assert [label for _, label in picture.x_labels][:2] == ["0", "20"]
     ends = [start + len(label) for start, label in picture.x_labels]
     starts = [start for start, _ in picture.x_labels]
-    assert all(end < start for end, start in zip(ends, starts[1:]))
+    assert all(end < start for end, start in zip(ends[:-1], starts[1:], strict=True))
     assert ends[-1] <= picture.columns
 
 

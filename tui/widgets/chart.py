@@ -195,11 +195,13 @@ class Chart(Commanding, Widget, can_focus=True):
                 continue
             style = Style(color="#{:02x}{:02x}{:02x}".format(*_rgb(mark.style, variables)), bold=True)
             if row == y:
-                cells.put(column, mark.sign, style)
-            if mark.label and y == max(0, row - 1) and row > 0:
-                start = max(0, min(column - len(mark.label) // 2, picture.columns - len(mark.label)))
+                cells.put(column, mark.sign, style, under=mark.y is None)
+            start = max(0, min(column - len(mark.label) // 2, picture.columns - len(mark.label)))
+            beside = (row - 1, row + 1, row - 2, row + 2)
+            free = (line for line in beside if picture.empty(line, start, len(mark.label)))
+            if mark.label and y == next(free, row - 1):
                 for offset, letter in enumerate(mark.label):
-                    cells.put(start + offset, letter, style, under=True)
+                    cells.put(start + offset, letter, style)
 
     # What the crosshair says
 

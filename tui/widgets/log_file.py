@@ -203,3 +203,9 @@ def _matching(regex: re.Pattern[bytes], log: LogFile, first: int, until: int) ->
             found.append(first + index)
         at = line_end
     return found
+
+
+def matches(log: LogFile, regex: re.Pattern[bytes], first: int, last: int) -> Iterator[int]:
+    """The lines from `first` to before `last` that a pattern is found in, a slice at a time."""
+    for begin, until in log.slices(first, last):
+        yield from _matching(regex, log, begin, until)

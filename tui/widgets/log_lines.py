@@ -12,13 +12,18 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tui.widgets.log_file import Filter, LogFile
+from tui.widgets.log_file import Filter, LogFile, matches
 
 PERIOD: Final = 0.08
 """Between two looks at the file, seconds."""
 
 TURN: Final = 0.05
 """How long a thread works on before what it found is shown, seconds."""
+
+NEAR: Final = 200
+"""How many lines are looked at for one that tells its step."""
+
+_STEP: Final = re.compile(rb"(?i)\bstep[ =:]+(\d{1,12})\b")
 
 
 class LogLines:
@@ -101,10 +106,39 @@ class LogLines:
         return await asyncio.to_thread(self._find, pattern, first)
 
     def _find(self, pattern: re.Pattern[bytes], first: int) -> int | None:
-        for row in range(first, self.rows):
-            if pattern.search(self.line(row)):
-                return row
-        return None
+        if self.filter is None:
+            return next(matches(self.log, pattern, first, self.lines), None)
+        return next((row for row in range(first, self.rows) if pattern.search(self.line(row))), None)
+
+    async def at_step(self, step: int) -> int | None:
+        """The first line of that step or a later one; None when no line tells its step."""
+        return await asyncio.to_thread(self._at_step, step)
+
+    def _at_step(self, step: int) -> int | None:
+        """Steps rise with the lines, but for a resumed run's, so halving finds the place."""
+        low, high, found = 0, self.lines, None
+        while low < high:
+            middle = (low + high) // 2
+            number, there = self._next_step(middle, high)
+            if there is None:
+                high = middle
+            elif there >= step:
+                high, found = middle, number
+            else:
+                low = number + 1
+        return found
+
+    def _next_step(self, first: int, last: int) -> tuple[int, int | None]:
+        """The next line that tells its step, and which; at most `NEAR` lines are looked at."""
+        for number in range(first, min(last, first + NEAR)):
+            if (step := self.step(number)) is not None:
+                return number, step
+        return first, None
+
+    def step(self, number: int) -> int | None:
+        """The step that a line tells; None when it tells none."""
+        match = _STEP.search(self.log.line(number))
+        return int(match[1]) if match else None
 
 
 def _a_turn(slices: Iterator[int]) -> bool:

@@ -8,6 +8,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input
 
@@ -57,6 +58,13 @@ class ToggleWrap(Command):
     FOOTER = True
 
 
+class PointChart(Command):
+    """Put the chart's crosshair where this line is."""
+
+    KEYS = "enter"
+    LABEL = "show in chart"
+
+
 class CopyLine(Command):
     """Copy this line to the clipboard."""
 
@@ -82,8 +90,16 @@ class LogPane(Commanding, Vertical):
         ToggleFollow,
         NextError,
         ToggleWrap,
+        PointChart,
         CopyLine,
     )
+
+    class Chosen(Message):
+        """The user wants to see this step in the chart."""
+
+        def __init__(self, step: int) -> None:
+            self.step = step
+            super().__init__()
 
     detail: reactive[JobDetail | None] = reactive(None)
     inverted: reactive[bool] = reactive(False)
@@ -92,6 +108,7 @@ class LogPane(Commanding, Vertical):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._path: str | None = None
+        self._left_end = False
         self._view = LogView()
         self._title = TitleLine("log")
         self._entry = Input(placeholder="regular expression · enter keeps it · esc shows all", compact=True)
@@ -175,6 +192,20 @@ class LogPane(Commanding, Vertical):
         if line := self._view.here:
             self.app.copy_to_clipboard(line)
             self.notify("Line copied.", timeout=2)
+
+    def on_point_chart(self) -> None:
+        """Ask for the crosshair."""
+        if (step := self._view.step) is not None:
+            self.post_message(self.Chosen(step).set_sender(self))
+
+    def look_at_step(self, step: int | None) -> None:
+        """Show what was printed at a step; None goes back to following, if that is where we were."""
+        if step is not None:
+            self._left_end = self._left_end or self._view.following
+            self.run_worker(self._view.go_to_step(step), group="seek", exclusive=True)
+        elif self._left_end:
+            self._left_end = False
+            self._view.following = True
 
     # What the title says
 

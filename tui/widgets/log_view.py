@@ -113,6 +113,20 @@ class LogView(ScrollView, can_focus=True):
         if self.lines:
             self.go(self.lines.row(number))
 
+    async def go_to_step(self, step: int) -> None:
+        """Put the cursor on the first line of that step or a later one, if there is one."""
+        if self.lines and (number := await self.lines.at_step(step)) is not None:
+            self.go_to_line(number)
+
+    @property
+    def step(self) -> int | None:
+        """The step that the line under the cursor tells, or the one before it that tells one."""
+        if self.lines is None or not self.rows:
+            return None
+        first = self.lines.number(self.cursor)
+        steps = (self.lines.step(number) for number in range(first, max(-1, first - 200), -1))
+        return next((step for step in steps if step is not None), None)
+
     async def go_to_next_error(self) -> bool:
         """Put the cursor on the next row that tells of an error; False when there is none below."""
         row = await self.lines.find(_NEXT_ERROR, self.cursor + 1) if self.lines else None

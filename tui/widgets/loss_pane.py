@@ -8,15 +8,17 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Static
 
 from engine.analysis.snapshot import ChartView, JobDetail
-from engine.records import Axis, Checkpoint, Curve
+from engine.records import Axis, Curve
 from tui.commands import Command, Commanding
 from tui.themes import run_style
 from tui.widgets.chart import SMOOTHINGS, Chart
-from tui.widgets.plot import Line, Mark
+from tui.widgets.marks import marks
+from tui.widgets.plot import Line
 from tui.widgets.title_line import TitleLine
 from tui.words import count, dollars, short
 
@@ -68,6 +70,13 @@ class LossPane(Commanding, Vertical):
     TITLE_IN_HELP = "Curves"
     COMMANDS = (NextMetric,)
 
+    class Pointed(Message):
+        """The crosshair stands at another step; None when it went away."""
+
+        def __init__(self, step: int | None) -> None:
+            self.step = step
+            super().__init__()
+
     detail: reactive[JobDetail | None] = reactive(None)
     group: reactive[int] = reactive(0)
 
@@ -77,6 +86,7 @@ class LossPane(Commanding, Vertical):
         self.chart = Chart(ChartView(metrics=("loss", "eval_loss", *READ)))
         self._reading = Static(id="reading")
         self._job_id: str | None = None
+        self._pointed: int | None = None
 
     def compose(self) -> ComposeResult:
         """Title with legend, chart, the crosshair's reading."""
@@ -116,22 +126,14 @@ class LossPane(Commanding, Vertical):
         assert self.detail is not None
         curves = self.detail.curves
         lines = [self._line(curves[name]) for name in self.drawn if name in curves and curves[name].points]
-        self.chart.show(lines, self._marks())
+        evals = curves.get("eval_loss") if "eval_loss" in self.drawn else None
+        self.chart.show(lines, list(marks(self.detail, evals)))
 
     def _line(self, curve: Curve) -> Line:
         assert self.detail is not None
         # The eval loss decides, so it has the run's colour; the training loss stands back.
         style = "$secondary" if curve.metric == "loss" else run_style(self.detail.job.number)
         return Line(label(curve.metric), curve, style)
-
-    def _marks(self) -> list[Mark]:
-        assert self.detail is not None
-        evals = self.detail.curves.get("eval_loss")
-        if evals is None or "eval_loss" not in self.drawn:
-            return []
-        best = next((row for row in self.detail.checkpoints if row.is_best), None)
-        x = _place_of(evals, best)
-        return [Mark(x, best.eval_loss, "★", "$warning", f"{best.step}")] if best and x is not None else []
 
     @on(Chart.Drawn)
     def _tell(self, event: Chart.Drawn) -> None:
@@ -148,15 +150,33 @@ class LossPane(Commanding, Vertical):
         ]
         self._title.title = Content("loss" if len(self.drawn) > 1 else label(self.drawn[0]))
         facts = [f"x {chart.view.axis}"]
-        if SMOOTHINGS[chart.smoothing]:
-            facts.append(f"smooth {chart.smoothing}/{len(SMOOTHINGS) - 1}")
-        facts += [word for on, word in ((chart.log_x, "log x"), (chart.log_y, "log y")) if on]
-        if chart.picture and chart.picture.plot.clipped:
-            facts.append(chart.picture.hidden or "no outliers")
         if chart.view.low is not None or chart.view.high is not None:
             facts.append("zoomed")
+        if chart.picture and chart.picture.plot.clipped:
+            facts.append(chart.picture.hidden or "no outliers")
+        facts += [word for on, word in ((chart.log_x, "log x"), (chart.log_y, "log y")) if on]
+        if SMOOTHINGS[chart.smoothing]:
+            facts.append(f"smooth {chart.smoothing}/{len(SMOOTHINGS) - 1}")
         self._title.facts = Content("  ").join([*legend, Content.styled(" · ".join(facts), "$text-muted")])
         self._read()
+        self._point()
+
+    def point_at(self, step: int) -> None:
+        """Put the crosshair on a step, if the chart is drawn against steps, and tell nobody."""
+        if self.chart.view.axis == "step":
+            self.chart.cross = float(step)
+            self._pointed = self._step()
+
+    def _step(self) -> int | None:
+        """The step that the crosshair is on."""
+        cross = self.chart.cross
+        return round(self._here(cross)) if cross is not None and self.chart.view.axis == "step" else None
+
+    def _point(self) -> None:
+        """Tell the crosshair's step when it is another."""
+        if (step := self._step()) != self._pointed:
+            self._pointed = step
+            self.post_message(self.Pointed(step).set_sender(self))
 
     def _here(self, cross: float) -> float:
         """Where the crosshair stands: the nearest drawn point, or its own place where there is none."""
@@ -181,14 +201,3 @@ class LossPane(Commanding, Vertical):
 
 def _last(curve: Curve) -> float | None:
     return curve.points[-1].mean if curve.points else None
-
-
-def _place_of(evals: Curve, checkpoint: Checkpoint | None) -> float | None:
-    """Where on the x axis a checkpoint is: where the eval curve has its eval loss."""
-    loss = checkpoint.eval_loss if checkpoint else None
-    if loss is None or checkpoint is None:
-        return None
-    if evals.axis == "step":
-        return float(checkpoint.step)
-    spare = 1e-9 + abs(loss) * 1e-6
-    return next((point.x for point in evals.points if point.low - spare <= loss <= point.high + spare), None)

@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.reactive import reactive
 
 from engine.analysis.snapshot import JobDetail
+from engine.job.events import Status
 from engine.records import Alert
 from tui.commands import Commanding
 from tui.widgets.clean import clean
@@ -50,10 +51,17 @@ class NotesView(AgingView):
 
     def draw(self, detail: JobDetail, width: int) -> Content:
         """Verdict, choice, alerts."""
-        parts = [*_verdict(detail), *_choice(detail)]
-        said = detail.trend.evidence if detail.trend else ""
-        parts += [_alert(alert) for alert in reversed(detail.alerts) if alert.message != said]
+        parts = [*_failure(detail), *_verdict(detail), *_choice(detail)]
+        said = {detail.job.error_message, detail.trend.evidence if detail.trend else None}
+        parts += [_alert(alert) for alert in reversed(detail.alerts) if alert.message not in said]
         return Content("\n").join(parts) if parts else Content.styled("nothing to report yet", QUIET)
+
+
+def _failure(detail: JobDetail) -> list[Content]:
+    job = detail.job
+    if not job.error_message or job.status is Status.COMPLETED:
+        return []
+    return [Content.styled(clean(job.error_message, 1000), "$error")]
 
 
 def _verdict(detail: JobDetail) -> list[Content]:

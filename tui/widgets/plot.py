@@ -18,6 +18,10 @@ from tui.words import count, short
 
 Rgb = tuple[int, int, int]
 
+ACROSS: Final = 2
+DOWN: Final = 4
+"""The dots of a braille character."""
+
 DENSE: Final = 40
 """A curve with fewer points is shown as it is: there is nothing to smooth."""
 
@@ -115,17 +119,22 @@ class Picture:
 
     def column(self, x: float) -> int | None:
         """The canvas column that x is in; None when it is outside."""
-        return _cell(_scaled(x, self.plot.log_x), self.x, self.columns)
+        return _cell(_scaled(x, self.plot.log_x), self.x, self.columns, ACROSS)
 
     def row(self, y: float) -> int | None:
         """The line that y is in; None when it is outside."""
-        cell = _cell(_scaled(y, self.plot.log_y), self.y, self.rows)
+        cell = _cell(_scaled(y, self.plot.log_y), self.y, self.rows, DOWN)
         return None if cell is None else self.rows - 1 - cell
+
+    def empty(self, row: int, start: int, width: int) -> bool:
+        """Is nothing drawn in those cells?"""
+        return 0 <= row < self.rows and not self.canvas[row].crop(start, start + width).text.strip(" \u2800")
 
     def at(self, column: int) -> float:
         """The x in the middle of a canvas column."""
         low, high = self.x
-        place = low + (high - low) * (column + 0.5) / self.columns
+        dot = column * ACROSS + (ACROSS - 1) / 2
+        place = low + (high - low) * dot / (self.columns * ACROSS - 1)
         return 10.0**place if self.plot.log_x else place
 
 
@@ -135,11 +144,12 @@ def _scaled(value: float, logarithmic: bool) -> float:
     return math.log10(value) if value > 0 else -math.inf
 
 
-def _cell(place: float, edges: tuple[float, float], cells: int) -> int | None:
+def _cell(place: float, edges: tuple[float, float], cells: int, dots: int) -> int | None:
+    """The cell of a value, by plotext's own rule: its dot is the nearest, the first is on the lower edge."""
     low, high = edges
     if not low <= place <= high or high <= low:
         return None
-    return min(cells - 1, int((place - low) / (high - low) * cells))
+    return int(0.5 + (cells * dots - 1) * (place - low) / (high - low)) // dots
 
 
 def draw(plot: Plot) -> Picture:
