@@ -56,7 +56,7 @@ def _row(job: Job, now: datetime) -> tuple[str, ...]:
     return (
         job.name,
         str(job.number),
-        job.id,
+        job.id[:8],
         state(job),
         of(job.current_step, job.total_steps),
         words.loss(job.best_eval_loss),

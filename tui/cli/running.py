@@ -63,7 +63,7 @@ def _ask(wish: str, names: tuple[str, ...], wait: bool, as_json: bool) -> None:
         found = carry_out(store, ask)
     if as_json:
         emit("jobs", found)
-    elif any(job.status.live for job in found):
+    elif not wait or any(job.status.live for job in found):
         line(
             one_line(
                 f"Asked {words.listed(job.name for job in found)} to {wish}. podium jobs shows how it goes."
