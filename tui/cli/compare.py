@@ -21,7 +21,7 @@ from tui.cli.workplace import find_all, up_to_date
 @click.option("--all", "every", is_flag=True, help="Show every metric, not the main ones alone.")
 @json_option
 def compare_command(jobs: tuple[str, ...], reference: str | None, every: bool, as_json: bool) -> None:
-    """Show runs side by side: metrics with the best marked, what differs, and a recommendation."""
+    """Show runs side by side, and which to keep."""
     with up_to_date() as store:
         found = find_all(store, jobs)
         if len(found) < 2:

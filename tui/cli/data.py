@@ -32,7 +32,7 @@ class MethodType(click.ParamType[str]):
 )
 @json_option
 def validate(data: Path, method: str, as_json: bool) -> None:
-    """Check every row of a data file, and say which are broken and how."""
+    """Check every row of a data file."""
     from engine.job import dataset
 
     found = dataset.read(data, method=method)

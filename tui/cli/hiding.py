@@ -39,7 +39,7 @@ def restore(jobs: tuple[str, ...], as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody could answer.")
 @json_option
 def delete(jobs: tuple[str, ...], yes: bool, as_json: bool) -> None:
-    """Move runs to the trash, after asking; `podium undo` and `podium restore` bring them back."""
+    """Move runs to the trash, after asking; undo brings them back."""
     if not yes and not interactive():
         raise BadInput("delete asks first, and there is no terminal to ask on", "Give --yes.")
     _act("delete", jobs, as_json, ask=not yes)

@@ -39,7 +39,10 @@ ROOM: Final = 50_000_000
 @click.option("--wait", is_flag=True, help="Report until it ends; exit 1 unless it completes.")
 @json_option
 def launch(spec: str, changes: tuple[str, ...], dry_run: bool, wait: bool, as_json: bool) -> int:
-    """Start a job. It goes on without this command and without the app."""
+    """Start a job from a job file or a template.
+
+    It goes on without this command and without the app.
+    """
     from engine.controller import preparation
     from tui.cli.settings import spec_of
 

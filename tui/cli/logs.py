@@ -28,7 +28,10 @@ PERIOD: Final = 0.5
 @click.option("-n", "--last", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines.")
 @json_option
 def logs(job: str, follow: bool, last: int | None, as_json: bool) -> None:
-    """Print a run's log: byte by byte into a pipe, cleaned on a terminal."""
+    """Print a run's log.
+
+    Into a pipe it goes byte by byte; on a terminal it is cleaned of what a terminal would obey.
+    """
     if follow and as_json:
         raise click.UsageError("--json prints one object and --follow never ends: choose one")
     with up_to_date() as store:

@@ -57,7 +57,7 @@ def _metric_row(row: dict[str, Any]) -> tuple[str, ...]:
 @job_argument
 @json_option
 def checkpoints(job: str, as_json: bool) -> None:
-    """Show a run's checkpoints with their scores: which is best, and what the score is made of."""
+    """Show a run's checkpoints and what their scores are made of."""
     with up_to_date() as store:
         found = store.checkpoints(store.find(job).id)
     if as_json:
