@@ -14,11 +14,12 @@ from textual.widgets import Static
 
 from engine.analysis.comparison import Comparison
 from engine.analysis.snapshot import ChartView, Snapshot
-from engine.records import Checkpoint, Curve, Job
+from engine.records import Curve, Job
 from tui import words
 from tui.commands import Command, Commanding
 from tui.themes import run_style
 from tui.widgets.chart import SMOOTHINGS, Chart
+from tui.widgets.marks import place_of
 from tui.widgets.plot import Line, Mark
 from tui.widgets.title_line import TitleLine
 
@@ -103,7 +104,7 @@ class OverlayPane(Commanding, Vertical):
             return
         for job, curve in self._curves():
             best = next((row for row in comparison.checkpoints.get(job.id, ()) if row.is_best), None)
-            if best is not None and (x := _place(curve, best)) is not None:
+            if best is not None and (x := place_of(curve, best)) is not None:
                 yield Mark(x, best.eval_loss, "★", run_style(job.number))
 
     # What is said about it
@@ -141,13 +142,3 @@ class OverlayPane(Commanding, Vertical):
             value = words.short(point.mean if point else None)
             said.append(Content.assemble((f"{line.label} ", line.style), (value, "bold")))
         self._reading.update(Content("  ").join(said))
-
-
-def _place(evals: Curve, best: Checkpoint) -> float | None:
-    """Where on the x axis a checkpoint is: on other axes than steps, where the curve has its eval loss."""
-    if evals.axis == "step":
-        return float(best.step)
-    if best.eval_loss is None:
-        return None
-    loss = best.eval_loss
-    return min(evals.points, key=lambda point: abs(point.mean - loss)).x
