@@ -14,18 +14,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from engine.errors import BadSpec
 from engine.job.formats import FORMATS
+from engine.job.sections import Above, Count, Fraction, Positive, PredictionsSpec, Rate, Section
 from scorer import Weights
 
 Method = Literal["sft", "rlhf"]
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 Optimizer = Literal[
     "adamw_torch",
@@ -50,12 +46,6 @@ Schedule = Literal[
     "inverse_sqrt",
 ]
 """How the learning rate goes after the warm-up, which every one of them has."""
-
-
-class Section(BaseModel):
-    """A section of the spec: frozen, and unknown keys are mistakes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class BuildSpec(Section):
@@ -312,6 +302,7 @@ class JobSpec(Section):
     quantization: QuantizationSpec | None = None
     training: TrainingSpec = Field(default_factory=TrainingSpec)
     rlhf: RlhfSpec | None = None
+    predictions: PredictionsSpec = Field(default_factory=PredictionsSpec)
     score: ScoreSpec = Field(default_factory=ScoreSpec)
     limits: LimitsSpec = Field(default_factory=LimitsSpec)
     pod: PodSpec = Field(default_factory=PodSpec)
