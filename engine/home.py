@@ -49,6 +49,11 @@ class Home:
         """The lock that the one local job that trains holds."""
         return self.path / "local.slot"
 
+    @property
+    def host_keys(self) -> Path:
+        """The SSH host keys that are pinned, by pod id."""
+        return self.path / "host_keys.json"
+
     def job(self, job_id: str) -> JobFolder:
         """The folder of one job.
 

@@ -1,0 +1,21 @@
+"""Programs that run on a pod, sent as text with the command: nothing needs to be there but Python 3.7.
+
+Each reads one line of JSON from stdin, then bytes if it takes some, and answers on stdout.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+
+@cache
+def source(name: str) -> bytes:
+    """The text of the program of that name."""
+    return (resources.files(__name__) / f"{name}.py").read_bytes()
+
+
+def invocation(name: str, python: str = "python3") -> tuple[list[str], bytes]:
+    """The command that runs a program, and the bytes that its stdin begins with: the text itself."""
+    text = source(name)
+    return [python, "-u", "-c", f"import sys;exec(sys.stdin.buffer.read({len(text)}))"], text

@@ -1,0 +1,208 @@
+"""A pod that is reached over SSH: one connection, one follower channel a job, its host key pinned."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.errors import PodError, PodLost
+from engine.home import Home
+from engine.job.events import Phase
+from engine.job.folder import CONTROLS
+from engine.pods.base import Chunk, Completed
+from engine.pods.frames import FrameReader, request
+from engine.pods.pins import FirstUse, Pins
+from engine.pods.remote import invocation
+from engine.pods.sftp_follower import SFTPFollower
+from engine.pods.ssh_address import SSHAddress
+from engine.pods.ssh_calls import Calls, NoPython, last_line
+from engine.pods.ssh_connection import KEEPALIVE_SECONDS, Connection
+from engine.pods.ssh_files import Files
+from engine.pods.ssh_start import Starter, Told
+
+if TYPE_CHECKING:
+    import asyncssh
+
+_READ: Final = 1 << 18
+_REQUEST: Final = 'mkdir -p "$1" && cat >"$1/$2" && mv -f "$1/$2" "$1/$3"'
+"""Aside first, then renamed: a request is there whole or not at all."""
+
+
+async def untold(job_id: str, phase: Phase, text: str) -> None:
+    """Tell nobody."""
+
+
+def unsaid(pod_id: str, fingerprint: str) -> None:
+    """Say nothing of a key that is pinned."""
+
+
+class SSHPod:
+    """Any machine with SSH; nothing of ours needs to be there before.
+
+    Args:
+        id: The pod's id: its host key is pinned by it.
+        address: Where it is.
+        home: Where job folders, or their mirrors, and the pinned keys are on this machine.
+        python: The Python there.
+        root: Podium's folder there.
+        trainer: Another command than our trainer's; the job's folder is added to it.
+        told: Told what is being done for a job that starts.
+        first_use: Told of a key that is pinned.
+        config: OpenSSH client configuration files; by default the user's.
+        keepalive: Seconds between signs of life; three in silence are a loss.
+    """
+
+    in_place = False
+
+    def __init__(
+        self,
+        id: str,
+        address: SSHAddress,
+        home: Home,
+        *,
+        python: str = "python3",
+        root: str = "~/.podium",
+        trainer: Sequence[str] | None = None,
+        told: Told = untold,
+        first_use: FirstUse = unsaid,
+        config: Sequence[Path] | None = None,
+        keepalive: float = KEEPALIVE_SECONDS,
+    ) -> None:
+        self.id, self.address, self._home = id, address, home
+        files = (Path.home() / ".ssh" / "config",) if config is None else config
+        self._connection = Connection(
+            id, address, Pins(home.host_keys), first_use=first_use, config=files, keepalive=keepalive
+        )
+        self._keepalive = keepalive
+        self._calls = Calls(self._connection, python)
+        self.files = Files(self._connection)
+        self._starter = Starter(self._calls, self.files, told, trainer)
+        self._root = root
+
+    def folder(self, job_id: str) -> str:
+        """The job's folder on the pod; it may begin with `~`."""
+        return f"{self._root}/jobs/{self._home.job(job_id).path.name}"
+
+    async def absolute(self, path: str) -> str:
+        """A path there without `~`."""
+        if path.startswith("/"):
+            return path
+        if self._root.startswith("/"):
+            return f"{self._root}/{path}"
+        there = (await self._calls.checked(["sh", "-c", 'printf %s "$HOME"'])).decode(errors="replace")
+        if not there.startswith("/"):
+            raise PodError(f"{self.address}: has no home folder", "Name an absolute pod.folder.")
+        begun, self._root = self._root, f"{there}/{self._root.removeprefix('~').lstrip('/')}".rstrip("/")
+        return self._root + path.removeprefix(begun)
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 60,  # noqa: ASYNC109
+        stdin: bytes = b"",
+    ) -> Completed:
+        """Run a command to its end; `env` travels on its stdin, never in its arguments."""
+        return await self._calls.run(argv, env=env, timeout=timeout, stdin=stdin)
+
+    async def start(self, job_id: str) -> None:
+        """Bring the job there and start its supervisor, detached; nothing if one is at work.
+
+        Raises:
+            PodError: Something that it needs is missing there, with what to do.
+        """
+        source, folder = self._home.job(job_id), await self.absolute(self.folder(job_id))
+        if not await self.alive(job_id):
+            await self._starter.start(self._root, job_id, source, folder)
+
+    async def alive(self, job_id: str) -> bool:
+        """Does a supervisor hold the job's lock?"""
+        folder = await self.absolute(self.folder(job_id))
+        return bool(await self._calls.call("alive", {"lock": f"{folder}/supervisor.lock"}))
+
+    async def request(self, job_id: str, name: str, value: object = True) -> None:
+        """Leave a control request in the job's folder."""
+        if name not in CONTROLS:
+            raise ValueError(f"unknown control request {name!r}")
+        control = f"{await self.absolute(self.folder(job_id))}/control"
+        aside = f".{name}.{os.urandom(4).hex()}"
+        argv = ["sh", "-c", _REQUEST, "sh", control, aside, name]
+        await self._calls.checked(argv, stdin=json.dumps(value).encode())
+
+    async def follow(self, job_id: str, cursors: Mapping[str, int]) -> AsyncIterator[Chunk]:
+        """Stream files of the job's folder, for ever, over one channel; without Python there over SFTP."""
+        folder, mirror = await self.absolute(self.folder(job_id)), self._home.job(job_id).path
+        try:
+            async with contextlib.aclosing(self._framed(folder, mirror, cursors)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except NoPython:
+            pass
+        async with self.files.sftp() as sftp:
+            follower = SFTPFollower(sftp, folder, mirror, cursors)
+            async for chunk in follower.chunks(self._connection):
+                yield chunk
+
+    async def _framed(
+        self, folder: str, mirror: Path, cursors: Mapping[str, int]
+    ) -> AsyncGenerator[Chunk, None]:
+        """What our follower there sends."""
+        ask = await asyncio.to_thread(request, folder, cursors, mirror, beat=self._keepalive / 2)
+        argv, text = invocation("follower", self._calls.python)
+        connection = await self._connection.get()
+        async with self._connection.translated(self._connection.silence):
+            process: asyncssh.SSHClientProcess[Any] = await connection.create_process(
+                shlex.join(argv), encoding=None
+            )
+        living = asyncio.create_task(self._assure(process))
+        try:
+            process.stdin.write(text + ask)
+            reader = FrameReader()
+            while data := await self._next(process):
+                for chunk in reader.feed(data):
+                    yield chunk
+            raise await self._ended(process)
+        finally:
+            living.cancel()
+            process.close()
+
+    async def _next(self, process: asyncssh.SSHClientProcess[Any]) -> bytes:
+        async with self._connection.translated(self._connection.silence):
+            return bytes(await process.stdout.read(_READ))
+
+    async def _assure(self, process: asyncssh.SSHClientProcess[Any]) -> None:
+        """Tell the follower now and then that somebody is listening."""
+        while True:
+            await asyncio.sleep(self._keepalive)
+            with contextlib.suppress(BrokenPipeError, OSError):
+                process.stdin.write(b"\n")
+
+    async def _ended(self, process: asyncssh.SSHClientProcess[Any]) -> PodError:
+        """Why the follower ended; it never does so by itself."""
+        async with self._connection.translated(self._connection.silence):
+            complaint = last_line(bytes(await process.stderr.read()))
+            await process.wait_closed()
+        if process.exit_status is None:
+            return self._connection.lost()
+        if process.exit_status == 127:
+            return NoPython(f"{self.address}: there is no {self._calls.python}")
+        return PodLost(f"{self.address}: the follower ended with status {process.exit_status} ({complaint})")
+
+    async def put(self, local: Path, remote: str) -> None:
+        """Copy a file or a folder to the pod."""
+        await self.files.put(local, remote)
+
+    async def get(self, remote: str, local: Path) -> None:
+        """Copy a file or a folder from the pod."""
+        await self.files.get(remote, local)
+
+    async def close(self) -> None:
+        """Let go of the connection; what runs on the pod goes on."""
+        await self._connection.close()
