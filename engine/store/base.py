@@ -146,6 +146,10 @@ class Store(Protocol):
         """The rows of `local_training_metrics` by step, the last `limit` of them."""
         ...
 
+    def predictions(self, job_id: str, *, step: int | None = None) -> list[dict[str, Any]]:
+        """The rows of `training_predictions` by step and sample; those of one step alone if given."""
+        ...
+
     def host_samples(self, job_id: str, limit: int = 120) -> list[HostSample]:
         """The last heartbeats that carried the machine's figures, oldest first."""
         ...

@@ -112,6 +112,20 @@ def alert_of(job_id: str, event: Event) -> Alert:
     return Alert(job_id, event.ts, name, severity, message, event.step)
 
 
+PREDICTION_COLUMNS: Final = (
+    "job_id", "step", "epoch", "sample_index", "attempt", "prompt_id", "prompt", "ground_truth", "prediction",
+    "exact_match", "char_error_rate", "length_ratio", "word_overlap", "validation_pass", "validation_errors",
+    "prompt_tokens", "completion_tokens", "latency_ms", "max_new_tokens", "created_at",
+)  # fmt: skip
+_MARKS: Final = ("exact_match", "validation_pass")
+
+
+def prediction_of(row: Sequence[Any]) -> dict[str, Any]:
+    """A prediction by its columns, in the order of `PREDICTION_COLUMNS`."""
+    columns = dict(zip(PREDICTION_COLUMNS, row, strict=True))
+    return columns | {name: None if columns[name] is None else bool(columns[name]) for name in _MARKS}
+
+
 def trend_of(event: Event) -> Trend:
     """A trend event."""
     verdict = words(event.data.get("verdict"), 100) or "inconclusive"

@@ -23,11 +23,13 @@ from engine.store.roster import Roster
 from engine.store.rows import (
     JOB_COLUMNS,
     JOB_SELECT,
+    PREDICTION_COLUMNS,
     alert_of,
     comparison_of,
     event_of,
     host_sample_of,
     job_of,
+    prediction_of,
     trend_of,
 )
 from engine.store.series import COLUMNS as METRIC_COLUMNS
@@ -203,6 +205,16 @@ class SQLiteStore:
                 (job_id, -1 if limit is None else limit),
             ).fetchall()
         return [_metric_row(job_id, row[0], row[1:]) for row in reversed(found)]
+
+    def predictions(self, job_id: str, *, step: int | None = None) -> list[dict[str, Any]]:
+        """The rows of `training_predictions` by step and sample; those of one step alone if given."""
+        with self._database.reading() as db:
+            found = db.execute(
+                f"SELECT {', '.join(PREDICTION_COLUMNS)} FROM training_predictions "
+                "WHERE job_id = ? AND (? IS NULL OR step = ?) ORDER BY step, sample_index",
+                (job_id, step, step),
+            ).fetchall()
+        return [prediction_of(row) for row in found]
 
     def host_samples(self, job_id: str, limit: int = 120) -> list[HostSample]:
         """The last heartbeats that carried the machine's figures, oldest first."""

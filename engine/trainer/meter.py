@@ -48,6 +48,7 @@ class Meter:
         self._tokens_before = tokens
         self._since = time.monotonic()
         self._paused = 0.0
+        self._pausing = False
 
     def count(self, inputs: dict[str, Any]) -> None:
         """Count one micro-batch: `attention_mask` (rows, tokens), or `position_ids` of packed rows."""
@@ -61,11 +62,15 @@ class Meter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave out the time that passes inside."""
-        start = time.monotonic()
+        """Leave out the time that passes inside; a pause within a pause is the same pause."""
+        if self._pausing:
+            yield
+            return
+        self._pausing, start = True, time.monotonic()
         try:
             yield
         finally:
+            self._pausing = False
             self._paused += time.monotonic() - start
 
     def restart(self, tokens: int) -> None:

@@ -78,6 +78,7 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
     import transformers
 
     from engine.trainer import arguments, methods, model
+    from engine.trainer.predictions import Predictor
     from engine.trainer.reporter import Reporter
 
     loaded, tokenizer = model.load(attempt.spec, attempt.folder, data.train)
@@ -87,6 +88,8 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
     trainer.attempt = attempt
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(Reporter(attempt, trainer, _best(attempt)))
+    if attempt.spec.predictions.enabled:
+        trainer.add_callback(Predictor(attempt, trainer, tokenizer, data.eval, data.format))
     return trainer, _tell(attempt, trainer, data, machine, resumed)
 
 

@@ -49,6 +49,22 @@ def test_the_table_has_a_line_for_each_run_with_unknown_figures_as_a_dash(
     assert "poor" in poor
 
 
+def test_predictions_are_shown_as_they_were_last_made(podium: Podium, home: Path) -> None:
+    folder = Home(home).job(record(home, "good", GOOD, ends=False).id)
+    assert "No predictions yet" in podium("predictions", "good").stdout
+    with EventWriter(folder.events) as events:
+        for step, answer in ((20, "a first try"), (40, "a second one")):
+            marks = {"exact_match": False, "char_error_rate": 0.5, "word_overlap": 0.25, "length_ratio": 1.5}
+            texts = {"prompt": "what?", "ground_truth": "that", "prediction": answer}
+            events.append(EventType.PREDICTION, step, sample_index=0, **texts, **marks)
+    shown = podium("predictions", "good").stdout
+    assert "a second one" in shown and "a first try" not in shown
+    assert "not exact · character errors 50% · words shared 25% · length ×1.50" in shown
+    assert "a first try" in podium("predictions", "good", "--step", "20").stdout
+    rows = told(podium("predictions", "good", "--json").stdout)["predictions"]
+    assert [(row["step"], row["prediction"]) for row in rows] == [(20, "a first try"), (40, "a second one")]
+
+
 def test_a_filter_leaves_those_that_answer_to_it(podium: Podium, runs: tuple[Job, Job]) -> None:
     listed = told(podium("jobs", "--json", "--filter", "loss<5").stdout)["jobs"]
     assert [job["name"] for job in listed] == ["good"]

@@ -371,6 +371,26 @@ class StoreContract:
         assert values(store, "learning_rate") == [(1, 1e-4)]
         assert len(store.metric_rows("job-1")) == 1
 
+    # ---- predictions
+
+    def test_predictions_are_rows_and_a_later_attempts_replace_an_earlier_ones(self, store: Store) -> None:
+        marks = {"exact_match": True, "validation_pass": False, "char_error_rate": 0.25, "latency_ms": 7.5}
+        wire = Wire()
+        for step, index in ((20, 0), (10, 1), (10, 0)):
+            wire.write(EventType.PREDICTION, step, sample_index=index, prediction="old", **marks)
+        wire.attempt = 2
+        wire.write(EventType.PREDICTION, 10, sample_index=1, prediction="new", prompt_tokens=3)
+        wire.write(EventType.PREDICTION, 10, prediction="of no sample")
+        told(store, wire)
+        rows = store.predictions("job-1")
+        assert [(row["step"], row["sample_index"], row["prediction"]) for row in rows] == [
+            (10, 0, "old"), (10, 1, "new"), (20, 0, "old"),
+        ]  # fmt: skip
+        assert {name: rows[0][name] for name in marks} == marks
+        assert (rows[1]["prompt_tokens"], rows[1]["exact_match"]) == (3, None)
+        assert store.predictions("job-1", step=20) == rows[2:]
+        assert store.predictions("job-2") == []
+
     # ---- curves
 
     def test_a_long_curve_has_about_as_many_points_as_columns_and_loses_nothing(self, store: Store) -> None:
