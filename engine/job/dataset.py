@@ -6,6 +6,8 @@ seen from the content. Formats, of those that the method takes, are detected fro
     messages           {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
     prompt_completion  {"prompt": "…", "completion": "…"}, both text or both lists of messages
     alpaca             {"instruction": "…", "output": "…", "input": "…"}, input may be left out
+    text               {"text": "…"} (cpt)
+    preference         {"prompt": "…", "chosen": "…", "rejected": "…"}, all text or all messages (dpo, orpo)
     prompt             {"prompt": "…"}, text or a list of messages (rlhf)
 
 Other columns are kept and ignored, except by `split_by` and by reward functions.

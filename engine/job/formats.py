@@ -13,11 +13,16 @@ _COLUMNS: Final = {
     "messages": ("messages",),
     "prompt_completion": ("prompt", "completion"),
     "alpaca": ("instruction", "output"),
+    "text": ("text",),
+    "preference": ("prompt", "chosen", "rejected"),
     "prompt": ("prompt",),
 }
 
 FORMATS: Final[dict[str, tuple[str, ...]]] = {
     "sft": ("messages", "prompt_completion", "alpaca"),
+    "cpt": ("text",),
+    "dpo": ("preference",),
+    "orpo": ("preference",),
     "rlhf": ("prompt",),
 }
 """The formats that each method takes, in the order in which they are looked for."""
@@ -50,7 +55,8 @@ def advice(format: str | None, method: str = "sft") -> str:
 
 
 def _needed(format: str) -> str:
-    return " and ".join(map(repr, _COLUMNS[format]))
+    *first, last = map(repr, _COLUMNS[format])
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def key(row: dict[str, Any], format: str) -> str:
@@ -74,6 +80,39 @@ def _check_prompt_completion(row: dict[str, Any]) -> Iterator[str]:
     yield from _text(row, "completion")
 
 
+def _check_text(row: dict[str, Any]) -> Iterator[str]:
+    yield from _text(row, "text")
+
+
+def _check_preference(row: dict[str, Any]) -> Iterator[str]:
+    columns = _COLUMNS["preference"]
+    if len({isinstance(row.get(column), list) for column in columns if row.get(column) is not None}) > 1:
+        yield "'prompt', 'chosen' and 'rejected' must be all text or all lists of messages"
+        return
+    for column in columns:
+        yield from _conversation(row, column) if isinstance(row.get(column), list) else _text(row, column)
+    chosen, rejected = row.get("chosen"), row.get("rejected")
+    if chosen is not None and _stripped(chosen) == _stripped(rejected):
+        yield "'chosen' and 'rejected' are the same"
+    for column in ("chosen", "rejected"):
+        yield from _check_answer(row, column)
+
+
+def _check_answer(row: dict[str, Any], column: str) -> Iterator[str]:
+    """Problems of messages that answer the prompt."""
+    prompt, answer = row.get("prompt"), row.get(column)
+    if not isinstance(prompt, list) or not isinstance(answer, list) or not answer:
+        return
+    if prompt and answer[: len(prompt)] == prompt:
+        yield f"{column!r} repeats the prompt: it must be the answer alone"
+    elif not any(_answers(message) for message in answer):
+        yield f"{column!r} has no answer (a message of role 'assistant' with text)"
+
+
+def _stripped(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
+
+
 def _check_prompt(row: dict[str, Any]) -> Iterator[str]:
     yield from _conversation(row, "prompt") if isinstance(row.get("prompt"), list) else _text(row, "prompt")
 
@@ -89,6 +128,8 @@ _CHECKS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "messages": _check_messages,
     "prompt_completion": _check_prompt_completion,
     "alpaca": _check_alpaca,
+    "text": _check_text,
+    "preference": _check_preference,
     "prompt": _check_prompt,
 }
 

@@ -21,7 +21,12 @@ from engine.job.formats import FORMATS
 from engine.job.sections import Above, Count, Fraction, Positive, PredictionsSpec, Rate, Section
 from scorer import Weights
 
-Method = Literal["sft", "rlhf"]
+Method = Literal["sft", "cpt", "dpo", "orpo", "rlhf"]
+Format = Literal["auto", "messages", "prompt_completion", "alpaca", "text", "preference", "prompt"]
+"""What a row looks like; `engine/job/dataset.py` shows one of each."""
+
+_PACKED: Final = ("sft", "cpt")
+_PAIRED: Final = ("dpo", "orpo")
 
 Optimizer = Literal[
     "adamw_torch",
@@ -85,7 +90,7 @@ class DatasetSpec(Section):
 
     path: Annotated[str, Field(min_length=1)]
     eval_path: str | None = None
-    format: Literal["auto", "messages", "prompt_completion", "alpaca", "prompt"] = "auto"
+    format: Format = "auto"
     train_split: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """The share of rows to train on where there is no eval_path."""
     split_by: str | None = None
@@ -124,6 +129,7 @@ class TrainingSpec(Section):
     max_length: Positive = 2048
     """Tokens; longer rows are cut."""
     packing: bool = False
+    """Several rows in one sequence, none of which sees another (sft, cpt)."""
     optimizer: Optimizer = "adamw_torch"
     schedule: Schedule = "cosine"
     warmup_steps: Count = 100
@@ -253,6 +259,13 @@ class RlhfSpec(Section):
         return tuple(dict.fromkeys(reward.needs for reward in self.rewards if reward.needs is not None))
 
 
+class PreferenceSpec(Section):
+    """Learning from pairs of a chosen and a rejected answer; for methods dpo and orpo alone."""
+
+    beta: Above = 0.1
+    """dpo: the price of leaving the reference model; orpo: the weight of the odds ratio beside the loss."""
+
+
 class ScoreSpec(Section):
     """How checkpoints are ordered."""
 
@@ -301,6 +314,8 @@ class JobSpec(Section):
     lora: LoraSpec | None = Field(default_factory=LoraSpec)
     quantization: QuantizationSpec | None = None
     training: TrainingSpec = Field(default_factory=TrainingSpec)
+    preference: PreferenceSpec | None = None
+    """For dpo and orpo, which have it in any case."""
     rlhf: RlhfSpec | None = None
     predictions: PredictionsSpec = Field(default_factory=PredictionsSpec)
     score: ScoreSpec = Field(default_factory=ScoreSpec)
@@ -324,6 +339,20 @@ class JobSpec(Section):
         if self.dataset.format not in ("auto", *FORMATS[self.method]):
             known = " or ".join(FORMATS[self.method])
             raise ValueError(f"method {self.method} takes data of format {known}")
+        if self.training.packing and self.method not in _PACKED:
+            raise ValueError(f"training.packing is not for method {self.method}, only for sft and cpt")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preference(cls, values: Any) -> Any:
+        paired = isinstance(values, Mapping) and values.get("method") in _PAIRED
+        return {**values, "preference": {}} if paired and values.get("preference") is None else values
+
+    @model_validator(mode="after")
+    def _preference_consistent(self) -> Self:
+        if self.method not in _PAIRED and self.preference is not None:
+            raise ValueError(f"the section preference is not for method {self.method}")
         return self
 
     @model_validator(mode="after")

@@ -28,8 +28,12 @@ class PodiumTrainer(_Base):
 
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> Any:
         """One micro-step; its rows and tokens are counted."""
-        self.attempt.meter.count(inputs)
+        self.count(inputs)
         return super().training_step(model, inputs, *rest, **options)
+
+    def count(self, inputs: dict[str, Any]) -> None:
+        """Count a micro-batch's rows and tokens."""
+        self.attempt.meter.count(inputs)
 
     def evaluate(self, *arguments: Any, **options: Any) -> Any:
         """One evaluation; its time does not count as training, and running out of memory does not end it."""

@@ -54,11 +54,14 @@ class Meter:
         """Count one micro-batch: `attention_mask` (rows, tokens), or `position_ids` of packed rows."""
         mask = inputs.get("attention_mask")
         if mask is not None:
-            self._samples += int(mask.shape[0])
-            self.tokens += int(mask.sum())
+            self.add(int(mask.shape[0]), int(mask.sum()))
         elif (positions := inputs.get("position_ids")) is not None:
-            self._samples += int((positions == 0).sum())
-            self.tokens += int(positions.numel())
+            self.add(int((positions == 0).sum()), int(positions.numel()))
+
+    def add(self, rows: int, tokens: int) -> None:
+        """Count rows and tokens that are known."""
+        self._samples += rows
+        self.tokens += tokens
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -23,6 +23,24 @@ def _sft(spec: JobSpec) -> Build:
     return sft.trainer
 
 
+def _cpt(spec: JobSpec) -> Build:
+    from engine.trainer import cpt
+
+    return cpt.trainer
+
+
+def _dpo(spec: JobSpec) -> Build:
+    from engine.trainer import dpo
+
+    return dpo.trainer
+
+
+def _orpo(spec: JobSpec) -> Build:
+    from engine.trainer import orpo
+
+    return orpo.trainer
+
+
 def _rlhf(spec: JobSpec) -> Build:
     assert spec.rlhf is not None
     if spec.rlhf.algorithm == "ppo":
@@ -32,4 +50,10 @@ def _rlhf(spec: JobSpec) -> Build:
     raise TrainingError("spec", f"the algorithm {spec.rlhf.algorithm} is not there yet", "Choose ppo.")
 
 
-_BUILDERS: Final[dict[str, Callable[[JobSpec], Build]]] = {"sft": _sft, "rlhf": _rlhf}
+_BUILDERS: Final[dict[str, Callable[[JobSpec], Build]]] = {
+    "sft": _sft,
+    "cpt": _cpt,
+    "dpo": _dpo,
+    "orpo": _orpo,
+    "rlhf": _rlhf,
+}

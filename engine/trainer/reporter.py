@@ -105,7 +105,11 @@ class Reporter(_Base):
         figures = _eval_figures(metrics)
         eval_loss, reward = figures.get("eval_loss"), figures.get("eval_reward")
         attempt.score = attempt.progress.scorer.add_eval(
-            step, eval_loss, reward=reward, kl=figures.get("eval_kl")
+            step,
+            eval_loss,
+            accuracy=figures.get("eval_rewards/accuracies"),
+            reward=reward,
+            kl=figures.get("eval_kl"),
         )
         attempt.progress.trend.add_eval(step, eval_loss)
         attempt.events.append(
@@ -170,18 +174,24 @@ class Reporter(_Base):
 
 
 def _eval_figures(metrics: dict[str, Any]) -> dict[str, Any]:
-    """An evaluation's figures: its loss and perplexity, or, where there are rewards, what goes with them.
+    """An evaluation's figures: the method's own, with a perplexity where it learns likely texts.
 
-    Rewards are what such a method is judged by; where it also has a loss, that is near zero and no measure.
+    Rewards are what their method is judged by; where it also has a loss, that is near zero and no measure.
     """
+    figures = {
+        name: value
+        for name, value in metrics.items()
+        if name.startswith("eval_") and not name.endswith((*_TIMING, *_COUNTED_HERE))
+    }
     if "eval_reward" in metrics:
-        return {
-            name: value
-            for name, value in metrics.items()
-            if name.startswith("eval_") and name != "eval_loss" and not name.endswith(_TIMING)
-        }
-    loss = metrics["eval_loss"]
-    return {"eval_loss": loss, "perplexity": math.exp(loss) if loss < _LARGEST_EXPONENT else math.inf}
+        figures.pop("eval_loss", None)
+        return figures
+    # A preference loss is no cross entropy; ORPO's has one as a part.
+    paired = "eval_rewards/accuracies" in metrics
+    nll = metrics.get("eval_nll_loss") if paired else metrics["eval_loss"]
+    if nll is not None:
+        figures["perplexity"] = math.exp(nll) if nll < _LARGEST_EXPONENT else math.inf
+    return figures
 
 
 def _scheduled(schedule: Any) -> list[float]:

@@ -16,7 +16,7 @@ from engine.trainer.attempt import Attempt
 from engine.trainer.progress import Progress
 from engine.trainer.stop import StopNow, StopRequest
 from scorer import RunScorer
-from scorer.score import FORMULA_REWARD
+from scorer.score import FORMULA, FORMULA_DPO, FORMULA_REWARD
 
 _FOR_RESUMING: Final = (
     "optimizer.pt",
@@ -30,6 +30,10 @@ _FOR_RESUMING: Final = (
     checkpoints.MANIFEST,
 )
 """Files of a checkpoint that are no part of the model."""
+
+
+_FORMULAS: Final = {"dpo": FORMULA_DPO, "rlhf": FORMULA_REWARD}
+"""By method; the others have a loss whose perplexity means something."""
 
 
 class Outcome(StrEnum):
@@ -114,8 +118,8 @@ def _resume(attempt: Attempt) -> checkpoints.Checkpoint | None:
 
 
 def _scorer(spec: JobSpec) -> RunScorer:
-    """Scores a job's checkpoints: by their rewards where the method has some, else by their losses."""
-    return RunScorer(spec.score.weights(), FORMULA_REWARD if spec.method == "rlhf" else None)
+    """Scores a job's checkpoints, all by the formula of their method."""
+    return RunScorer(spec.score.weights(), _FORMULAS.get(spec.method, FORMULA))
 
 
 def _check_best(attempt: Attempt) -> None:

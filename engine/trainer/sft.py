@@ -10,31 +10,21 @@ from trl.chat_template_utils import get_training_chat_template
 
 from engine.errors import TrainingError
 from engine.job.spec import JobSpec
-from engine.trainer.hooks import PodiumTrainer
 from engine.trainer.lora import lora_config
+from engine.trainer.weighed import Weighed, WeighedEval, taken
 
 Rows = list[dict[str, Any]]
 
 
-class SFT(PodiumTrainer, SFTTrainer):
-    """TRL's trainer with an eval loss that is the mean over tokens, whatever the eval batch size."""
+class SFT(WeighedEval, SFTTrainer):
+    """TRL's trainer with figures that are means over tokens, whatever the eval batch size."""
 
-    def evaluation_loop(self, *arguments: Any, **options: Any) -> Any:
-        """All eval batches; `eval_loss` weighs every trained token alike, in nats a token."""
-        self._losses, self._tokens = 0.0, 0
-        result = super().evaluation_loop(*arguments, **options)
-        if int(self._tokens) > 0:
-            result.metrics["eval_loss"] = float(self._losses) / int(self._tokens)
-        return result
-
-    def prediction_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> Any:
-        """One eval batch; its loss and its number of trained tokens are summed up."""
-        labels = inputs["labels"]
-        result = super().prediction_step(model, inputs, *rest, **options)
-        tokens = (labels[:, 1:] != -100).sum()
-        self._losses = self._losses + result[0].double() * tokens
-        self._tokens = self._tokens + tokens
-        return result
+    def measured(self, inputs: dict[str, Any], loss: Any) -> Weighed:
+        """The loss and the share of tokens that are the likeliest, by trained token."""
+        figures = taken(self._metrics["eval"])
+        tokens = (inputs["labels"][:, 1:] != -100).sum()
+        accuracy = figures["mean_token_accuracy"]
+        return {"loss": (loss, tokens), "mean_token_accuracy": (accuracy, tokens)}
 
 
 def trainer(

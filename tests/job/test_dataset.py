@@ -27,6 +27,11 @@ def chat(question: str = "Why?", answer: str = "Because.", **columns: Any) -> di
     return {"messages": messages, **columns}
 
 
+def pair(prompt: Any = "Is it?", chosen: Any = "Yes.", rejected: Any = "No.") -> dict[str, Any]:
+    given = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+    return {name: [value] if isinstance(value, dict) else value for name, value in given.items()}
+
+
 def chats(count: int) -> list[dict[str, Any]]:
     return [chat(f"Question {number}?", f"Answer {number}.", group=number % 7) for number in range(count)]
 
@@ -59,6 +64,63 @@ def problems(path: Path, format: str = "auto") -> tuple[str, ...]:
 def test_the_format_is_seen_from_the_columns(file: Path, row: dict[str, Any], format: str) -> None:
     file.write_text(lines(row))
     assert dataset.read(file).format == format
+
+
+@pytest.mark.parametrize(
+    ("method", "row", "format"),
+    [
+        ("cpt", {"text": "Once upon a time"}, "text"),
+        ("dpo", pair(), "preference"),
+        ("orpo", pair(*chat()["messages"], {"role": "assistant", "content": "No."}), "preference"),
+        ("rlhf", {"prompt": "2+2="}, "prompt"),
+    ],
+)
+def test_each_method_finds_its_own_format(file: Path, method: str, row: dict[str, Any], format: str) -> None:
+    file.write_text(lines(row))
+    assert dataset.read(file, method=method).format == format
+    with pytest.raises(BadDataset, match="no known format"):
+        dataset.read(file, method="cpt" if method != "cpt" else "dpo")
+
+
+def test_every_broken_pair_is_named_by_its_line(file: Path) -> None:
+    question, answer = chat()["messages"]
+    other = {"role": "assistant", "content": "No."}
+    rows = [
+        pair(),
+        pair(chosen=""),
+        pair(rejected=" Yes. "),
+        {"prompt": "Why?", "chosen": "Yes."},
+        pair(prompt=[question]),
+        pair(question, answer, answer),
+        pair(question, other, question),
+        {"prompt": [question], "chosen": [question, answer], "rejected": [other]},
+    ]
+    file.write_text(lines(*rows))
+    with pytest.raises(BadDataset) as caught:
+        dataset.read(file, method="dpo")
+    assert list(caught.value.problems) == [
+        "row 2: 'chosen' is empty",
+        "row 3: 'chosen' and 'rejected' are the same",
+        "row 4: 'rejected' is missing",
+        "row 5: 'prompt', 'chosen' and 'rejected' must be all text or all lists of messages",
+        "row 6: 'chosen' and 'rejected' are the same",
+        "row 7: 'rejected' repeats the prompt: it must be the answer alone",
+        "row 8: 'chosen' repeats the prompt: it must be the answer alone",
+    ]
+    assert "'prompt', 'chosen' and 'rejected'" in str(caught.value)
+
+
+def test_texts_that_are_none_or_empty_are_named(file: Path) -> None:
+    file.write_text(lines({"text": "A"}, {"text": " "}, {"text": ["A"]}, {"text": None}, {"text": "A"}))
+    with pytest.raises(BadDataset) as caught:
+        dataset.read(file, method="cpt")
+    assert list(caught.value.problems) == [
+        "row 2: 'text' is empty",
+        "row 3: 'text' is no text",
+        "row 4: 'text' is missing",
+    ]
+    file.write_text(lines({"text": "A"}, {"text": "B"}, {"text": "A"}))
+    assert dataset.read(file, method="cpt").warnings == ["1 row repeats an earlier one (row 3 repeats row 1)"]
 
 
 def test_json_gzip_blank_lines_and_a_byte_order_mark_give_the_same_rows_and_hash(tmp_path: Path) -> None:

@@ -173,6 +173,85 @@ def test_sft_standard_has_the_numbers_it_is_known_for() -> None:
     assert set(values) <= set(JobSpec.model_fields)
 
 
+STANDARD = {
+    "cpt": ("meta-llama/Llama-3.2-1B", 0.95, 1, 2e-5, 4, 8, 4096, True, "paged_adamw_8bit", 1.0, 10, 500, 3),
+    "dpo": (
+        "meta-llama/Llama-2-7b-hf",
+        0.8,
+        3,
+        1e-6,
+        2,
+        16,
+        512,
+        False,
+        "paged_adamw_32bit",
+        0.3,
+        25,
+        100,
+        2,
+    ),
+    "orpo": (
+        "meta-llama/Llama-2-7b-hf",
+        0.8,
+        3,
+        8e-6,
+        4,
+        4,
+        1024,
+        False,
+        "paged_adamw_8bit",
+        1.0,
+        25,
+        100,
+        2,
+    ),
+    "rlhf": ("meta-llama/Llama-2-7b-hf", 0.9, 3, 1e-5, 4, 4, 512, False, "paged_adamw_8bit", 1.0, 10, 500, 2),
+}
+
+
+@pytest.mark.parametrize("method", STANDARD)
+def test_the_other_templates_have_the_numbers_they_are_known_for(method: str) -> None:
+    template = f"{method}_standard"
+    spec = JobSpec.parse({"template": template, "name": "a", "dataset": {"path": "d"}}, "x")
+    training = spec.training
+    assert STANDARD[method] == (
+        spec.model.name,
+        spec.dataset.train_split,
+        training.epochs,
+        training.learning_rate,
+        training.batch_size,
+        training.gradient_accumulation_steps,
+        training.max_length,
+        training.packing,
+        training.optimizer,
+        training.max_grad_norm,
+        training.log_steps,
+        training.eval_steps,
+        training.keep_checkpoints,
+    )
+    assert (training.warmup_steps, training.weight_decay) == (100, 0.01)
+    assert spec.lora == LoraSpec()
+    assert spec.quantization == QuantizationSpec()
+    if method in ("dpo", "orpo"):
+        assert spec.preference is not None and spec.preference.beta == 0.1
+
+
+def test_pairs_have_their_section_in_any_case_and_others_never() -> None:
+    for given in ({}, {"preference": None}, {"preference": {}}):
+        spec = JobSpec.parse({**MINIMAL, "method": "orpo", **given}, "x")
+        assert spec.preference is not None and spec.preference.beta == 0.1
+    with pytest.raises(BadSpec, match="the section preference is not for method sft"):
+        JobSpec.parse({**MINIMAL, "preference": {"beta": 0.2}}, "x")
+    with pytest.raises(BadSpec, match=r"preference\.beta: input should be greater than 0"):
+        JobSpec.parse({**MINIMAL, "method": "dpo", "preference": {"beta": 0}}, "x")
+
+
+@pytest.mark.parametrize("method", ["dpo", "orpo"])
+def test_packing_is_refused_where_it_would_be_dropped(method: str) -> None:
+    with pytest.raises(BadSpec, match=f"training.packing is not for method {method}"):
+        JobSpec.parse({**MINIMAL, "method": method, "training": {"packing": True}}, "x")
+
+
 @pytest.mark.parametrize("name", templates())
 def test_every_template_is_a_whole_spec_but_for_name_and_data(name: str) -> None:
     spec = JobSpec.parse({"template": name, "name": "a", "dataset": {"path": "d"}}, name)

@@ -1,0 +1,81 @@
+"""Direct preference optimization: chosen answers over rejected ones, through TRL's DPOTrainer.
+
+The reference is the model as it was before training: with adapters the model without them, else a copy.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Final
+
+from trl import DPOConfig, DPOTrainer
+
+from engine.job.spec import JobSpec
+from engine.trainer.lora import lora_config
+from engine.trainer.preference import Rows, columns, nothing_left
+from engine.trainer.weighed import Weighed, WeighedEval, taken
+
+_BY_PAIR: Final = ("rewards/", "logps/")
+
+
+class DPO(WeighedEval, DPOTrainer):
+    """TRL's trainer with figures that are means over pairs, whatever the eval batch size."""
+
+    def count(self, inputs: dict[str, Any]) -> None:
+        """A row is a pair: the batch holds the chosen answers, then the rejected ones."""
+        mask = inputs["attention_mask"]
+        self.attempt.meter.add(len(mask) // 2, int(mask.sum()))
+
+    def measured(self, inputs: dict[str, Any], loss: Any) -> Weighed:
+        """Loss, rewards and log-probabilities by pair, the entropy by token."""
+        figures = taken(self._metrics["eval"])
+        mask = inputs["completion_mask"]
+        pairs = len(mask) // 2
+        by_pair = {name: (value, pairs) for name, value in figures.items() if name.startswith(_BY_PAIR)}
+        return {"loss": (loss, pairs), "entropy": (figures["entropy"], int(mask[:, 1:].sum())), **by_pair}
+
+
+def trainer(
+    spec: JobSpec,
+    model: Any,
+    tokenizer: Any,
+    train: Rows,
+    held_out: Rows,
+    format: str,
+    arguments: dict[str, Any],
+) -> DPO:
+    """TRL's trainer for these rows, tokenized; rows whose prompt alone fills `max_length` are left out.
+
+    Args:
+        spec: The job.
+        model: The model, without adapters.
+        tokenizer: Its tokenizer.
+        train: The rows to train on.
+        held_out: The rows to evaluate on.
+        format: The rows' format, `preference`.
+        arguments: What every method's arguments have in common.
+
+    Raises:
+        TrainingError: Of kind `tokenizer` without a chat template where rows are messages, of kind
+            `dataset` when no row is left.
+    """
+    assert spec.preference is not None
+    config = DPOConfig(
+        **arguments,
+        max_length=spec.training.max_length,
+        beta=spec.preference.beta,
+        disable_dropout=False,
+    )
+    adapters = lora_config(spec)
+    built = DPO(
+        model=model,
+        ref_model=copy.deepcopy(model) if adapters is None else None,
+        args=config,
+        train_dataset=columns(train, tokenizer),
+        eval_dataset=columns(held_out, tokenizer),
+        processing_class=tokenizer,
+        peft_config=adapters,
+    )
+    if not len(built.train_dataset) or not len(built.eval_dataset):
+        raise nothing_left(spec)
+    return built
