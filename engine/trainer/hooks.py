@@ -72,6 +72,15 @@ class PodiumTrainer(_Base):
         self._globalstep_last_logged = progress.logged_step
         self.attempt.meter.restart(progress.tokens)
 
+    def evaluate_checkpoint(self, path: Path) -> None:
+        """Evaluate a checkpoint that training ended with before it could be."""
+        from transformers import TrainerState
+
+        self._load_from_checkpoint(str(path))
+        self.state = TrainerState.load_from_json(str(path / "trainer_state.json"))
+        self.args.eval_on_start = True
+        self.evaluate()
+
     def save_now(self) -> None:
         """Save a checkpoint of the step that was reached, outside the training loop."""
         self._save_checkpoint(self.model, None)

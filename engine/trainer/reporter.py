@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from engine.job.events import EventType, Phase, number
 from engine.trainer import checkpoints, log
 from engine.trainer.attempt import Attempt
-from engine.trainer.hooks import announce
+from engine.trainer.hooks import announce, rotate
 from engine.trainer.stop import StopNow
 from scorer import order_key
 from scorer.trend import TrendName
@@ -130,6 +130,7 @@ class Reporter(_Base):
         saved = attempt.folder.checkpoint(step)
         if args.eval_on_start and saved.exists() and not control.should_save:
             announce(attempt, checkpoints.rescore(checkpoints.read(saved), attempt.score))
+            rotate(attempt)
 
     def _judge(self, step: int) -> None:
         """Tell when the trend's verdict changes, and raise the alarm once an attempt for each bad one."""

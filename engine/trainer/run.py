@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from enum import StrEnum
 from fnmatch import fnmatch
-from typing import Final
+from typing import Any, Final
 
 from engine.errors import TrainingError
 from engine.job.events import EventType, EventWriter, Phase
@@ -71,17 +71,22 @@ def _train(attempt: Attempt, data: setup.Data) -> Outcome:
     resumed = _resume(attempt)
     with attempt.stop.at_once():
         trainer, total_steps = setup.build(attempt, data, resumed)
-    if attempt.progress.finished or (resumed is not None and resumed.step >= total_steps):
-        return Outcome.FINISHED
+    # SIGTERM may have forced the checkpoint before its evaluation was done: it gets it now.
+    owed = resumed is not None and resumed.score is None and _evaluated_at(trainer, resumed.step, total_steps)
+    done = attempt.progress.finished or (resumed is not None and resumed.step >= total_steps)
     if attempt.stop.requested:
         return Outcome.STOPPED
-    # A checkpoint that SIGTERM forced before its evaluation was done gets it now.
-    due = resumed is not None and resumed.score is None and resumed.step % trainer.args.eval_steps == 0
-    trainer.args.eval_on_start = due
     try:
+        if done:
+            if owed and resumed is not None:
+                trainer.evaluate_checkpoint(resumed.path)
+            return Outcome.FINISHED
+        trainer.args.eval_on_start = owed
         trainer.train(resume_from_checkpoint=str(resumed.path) if resumed is not None else None)
     except StopNow:
-        trainer.save_now()
+        if not done:
+            trainer.save_now()
+        return _stopped(trainer)
     except (RuntimeError, MemoryError) as error:
         if not failures.out_of_memory(error):
             raise
@@ -89,6 +94,15 @@ def _train(attempt: Attempt, data: setup.Data) -> Outcome:
         return Outcome.OUT_OF_MEMORY
     if attempt.progress.finished or trainer.state.global_step >= total_steps:
         return Outcome.FINISHED
+    return _stopped(trainer)
+
+
+def _evaluated_at(trainer: Any, step: int, total_steps: int) -> bool:
+    """Is a step one that is evaluated?"""
+    return step % trainer.args.eval_steps == 0 or step >= total_steps
+
+
+def _stopped(trainer: Any) -> Outcome:
     log.line(f"stopped at step {trainer.state.global_step}, as asked")
     return Outcome.STOPPED
 

@@ -74,7 +74,7 @@ def assert_same(interrupted: JobFolder, whole: JobFolder) -> None:
     ]
 
 
-@pytest.mark.parametrize("step", [5, 8])
+@pytest.mark.parametrize("step", [5, 8, 14])
 def test_sigterm_saves_and_the_resumed_run_equals_the_whole_one(
     step: int,
     whole: tuple[JobFolder, dict[str, Any]],
@@ -82,7 +82,7 @@ def test_sigterm_saves_and_the_resumed_run_equals_the_whole_one(
     sigterm: StopRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """At step 5 in the middle of a logging window, at step 8 in the middle of an evaluation."""
+    """In the middle of a logging window, of an evaluation, and of the last evaluation."""
     reference, kind = whole
     folder = jobs.make_job(tmp_path / "job", kind)
     signal_at(step, monkeypatch)
