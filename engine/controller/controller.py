@@ -22,7 +22,7 @@ from engine.controller.pods import Pods
 from engine.controller.trash import place
 from engine.errors import BadInput, PodError, StoreError
 from engine.home import Home
-from engine.job.events import Status
+from engine.job.events import Phase, Status
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
 from engine.pods.base import Pod
@@ -51,6 +51,7 @@ class Controller:
     def __init__(self, store: Store, home: Home, pods: Pods | None = None) -> None:
         self._store, self._home = store, home
         self._pods = pods or Pods(home)
+        self._pods.note = self._note
         self._following = Following(store, home, self._pods)
         self._trouble = ""
 
@@ -153,6 +154,10 @@ class Controller:
             lock.release()
         self._following.follow(job.id)
         return job
+
+    def _note(self, job_id: str, phase: Phase, text: str) -> None:
+        """Keep what is being done for a job on its way to a start; events take over from there."""
+        self._store.update(job_id, phase=phase, status=Status.PENDING)
 
     def _claimed(self, job_id: str) -> Lock:
         """The job's lock, so that no other app takes the half-made folder for that of a dead supervisor."""

@@ -62,7 +62,8 @@ class Following:
     async def adopt(self, job: Job) -> None:
         """Find a job of an earlier session again, and follow it if it has not ended."""
         try:
-            if await self._revive(job) is None:
+            # A machine that is away must not keep the app from starting: its stream waits for it.
+            if self._pods.of(job).in_place and await self._revive(job) is None:
                 return
         except PodiumError as error:
             # Whoever follows it tries again.

@@ -17,6 +17,7 @@ from engine.job.events import Status
 from engine.job.folder import JobFolder, write_json
 from engine.job.spec import JobSpec
 from engine.pods.replay import Recording, prepare
+from engine.pods.ssh_address import SSHAddress
 from engine.records import Job
 
 
@@ -71,10 +72,17 @@ def new_job(home: Home, spec: JobSpec) -> Job:
         batch_size=spec.training.batch_size,
         gradient_accumulation_steps=spec.training.gradient_accumulation_steps,
         provider=spec.pod.provider,
+        pod_id=_pod_id(spec),
         cost_per_hour=spec.pod.cost_per_hour,
         job_dir=str(home.job(job_id).path),
         tags=spec.tags,
     )
+
+
+def _pod_id(spec: JobSpec) -> str | None:
+    """Where an SSH machine is: its key is pinned by that."""
+    pod = spec.pod
+    return str(SSHAddress(pod.host, pod.user, pod.port)) if pod.host is not None else None
 
 
 def lay_out(folder: JobFolder, spec: JobSpec, data: Data) -> None:

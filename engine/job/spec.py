@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from engine.errors import BadSpec
 from engine.job.formats import FORMATS
+from engine.job.placement import LimitsSpec, PodSpec
 from engine.job.sections import Above, Count, Fraction, Positive, PredictionsSpec, Rate, Section
 from scorer import Weights
 
@@ -279,25 +280,6 @@ class ScoreSpec(Section):
         return Weights(
             eval_loss=self.eval_loss, gap=self.gap, perplexity=self.perplexity, bonus=self.bonus
         )
-
-
-class LimitsSpec(Section):
-    """What the supervisor enforces with nobody connected; null is no limit."""
-
-    max_hours: Above | None = None
-    max_cost_usd: Above | None = None
-    stall_minutes: Above | None = 30
-    """Minutes without an event from the trainer before it is restarted."""
-    max_restarts: Count = 3
-    """Restarts after failures; the same failure three times ends the job sooner."""
-
-
-class PodSpec(Section):
-    """Where the job runs."""
-
-    provider: Literal["local"] = "local"
-    cost_per_hour: Rate | None = None
-    """Dollars an hour, for machines whose price nobody tells us; 0 on your own."""
 
 
 class JobSpec(Section):

@@ -108,7 +108,7 @@ class Starter:
         def progress(done: int, size: int) -> None:
             nonlocal shown
             percent = int(100 * (before + done) / max(1, total))
-            if percent >= shown + _STEP:
+            if percent >= shown + _STEP or (percent == 100 and shown < 100):
                 shown = percent
                 reports.append(asyncio.create_task(self._told(job_id, Phase.UPLOAD, f"{percent} %")))
 

@@ -1,0 +1,40 @@
+"""Where a job runs, as a user writes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine.errors import BadSpec
+from engine.job.spec import JobSpec
+
+
+def parse(**pod: Any) -> JobSpec:
+    values = {"name": "a", "model": {"name": "m"}, "dataset": {"path": "d"}, "pod": pod}
+    return JobSpec.parse(values, "test")
+
+
+def test_an_ssh_machine_has_a_host_and_all_else_has_a_default() -> None:
+    pod = parse(provider="ssh", host="My-GPU").pod
+    assert (pod.user, pod.port, pod.key, pod.python, pod.folder) == (None, None, None, "python3", "~/.podium")
+
+
+@pytest.mark.parametrize(
+    ("pod", "mistake"),
+    [
+        ({"provider": "ssh"}, "pod: provider ssh needs a host"),
+        ({"host": "gpu"}, "pod: host, user, port and key are for provider ssh"),
+        ({"provider": "ssh", "host": "-oProxyCommand=id"}, "pod.host"),
+        ({"provider": "ssh", "host": "a b"}, "pod.host"),
+        ({"provider": "ssh", "host": "gpu", "user": "-l"}, "pod.user"),
+        ({"provider": "ssh", "host": "gpu", "port": 70000}, "pod.port"),
+        ({"provider": "ssh", "host": "gpu", "folder": "relative"}, "pod.folder"),
+        ({"provider": "ssh", "host": "gpu", "folder": "/a\nb"}, "pod.folder"),
+        ({"provider": "shh", "host": "gpu"}, "pod.provider"),
+    ],
+)
+def test_what_names_no_machine_is_a_mistake(pod: dict[str, Any], mistake: str) -> None:
+    with pytest.raises(BadSpec) as raised:
+        parse(**pod)
+    assert mistake in str(raised.value)
