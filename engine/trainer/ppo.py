@@ -18,7 +18,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 
 from engine.job.spec import JobSpec
-from engine.trainer import ppo_math, ppo_policy, ppo_prompts, ppo_rollout, rewards
+from engine.trainer import ppo_math, ppo_policy, ppo_prompts, ppo_rollout, ppo_value, rewards
 from engine.trainer.hooks import PodiumTrainer
 from engine.trainer.lora import lora_config
 from engine.trainer.ppo_prompts import Prompt
@@ -66,7 +66,7 @@ class PPO(PodiumTrainer, Trainer):
         self.rewards = rewards.reward_functions(spec)
         self.reward_weights = rewards.reward_weights(spec)
         self.dropped = ppo_policy.without_dropout(self.model)
-        self.head = self.model.get_submodule(ppo_policy.HEAD)
+        self.head = self.model.get_submodule(ppo_value.NAME)
         self._rollout: Rollout | None = None
         self._sums: dict[str, float] = {}
 
@@ -320,9 +320,9 @@ class PPO(PodiumTrainer, Trainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """The model without the value head, and the value head beside it."""
         state = self.model.state_dict() if state_dict is None else state_dict
-        policy = {name: value for name, value in state.items() if not name.startswith(f"{ppo_policy.HEAD}.")}
+        policy = {name: value for name, value in state.items() if not name.startswith(f"{ppo_value.NAME}.")}
         super()._save(output_dir, policy)
-        ppo_policy.save_head(self.model, Path(output_dir or self.args.output_dir))
+        ppo_value.save(self.model, Path(output_dir or self.args.output_dir))
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Each process's random state, and the rollout that was drawn from it."""
@@ -332,7 +332,7 @@ class PPO(PodiumTrainer, Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """The policy, the value head, and the rollout in use."""
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        ppo_policy.load_head(self.model, Path(resume_from_checkpoint))
+        ppo_value.load(self.model, Path(resume_from_checkpoint))
         file = self._rollout_file(resume_from_checkpoint)
         self._rollout, self._sums = ppo_rollout.load(file, self.args.device)
 
@@ -342,7 +342,7 @@ class PPO(PodiumTrainer, Trainer):
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """The value head has a file of its own."""
-        head = f"{ppo_policy.HEAD}."
+        head = f"{ppo_value.NAME}."
         missing = [name for name in load_result.missing_keys if not name.startswith(head)]
         super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
 
@@ -388,7 +388,7 @@ def trainer(
         model = get_peft_model(model, adapters)
     args = TrainingArguments(**arguments)
     reference = ppo_policy.reference_of(model, args.device)
-    ppo_policy.add_value_head(model)
+    ppo_value.add(model, spec.training.seed)
     return PPO(
         spec,
         tokenizer,

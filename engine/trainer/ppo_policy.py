@@ -1,29 +1,20 @@
-"""The policy with its value head, and the reference model that it is held to.
+"""What the policy, its value head and the reference model say of completions; the policy also draws them.
 
-The value head is one linear layer on the policy's last hidden states, zero at the start: next to no
-memory, where a value model of its own would double the weights. It learns with the policy and is saved
-beside it. The reference is the policy without its adapters; in full fine-tuning it is a frozen copy.
+The reference is the policy without its adapters; in full fine-tuning it is a frozen copy.
 """
 
 from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from engine.errors import TrainingError
 from engine.trainer import ppo_math
 
 Tensor = Any
-
-HEAD = "value_head"
-HEAD_FILE = "value_head.safetensors"
 
 
 class Spoken(NamedTuple):
@@ -47,15 +38,6 @@ def reference_of(model: Any, device: Any) -> Any | None:
     return copy.deepcopy(model).requires_grad_(False).eval().to(device)
 
 
-def add_value_head(model: Any) -> None:
-    """Give the model a value head as a submodule, so that the optimizer and DDP see its weights."""
-    size = model.config.get_text_config().hidden_size
-    head = nn.Linear(size, 1, dtype=torch.float32)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    model.add_module(HEAD, head)
-
-
 def without_dropout(model: Any) -> float:
     """Switch dropout off and return the largest that there was.
 
@@ -68,30 +50,6 @@ def without_dropout(model: Any) -> float:
         if isinstance(getattr(module, "attention_dropout", None), float):
             found, module.attention_dropout = max(found, module.attention_dropout), 0.0
     return found
-
-
-def save_head(model: Any, folder: Path) -> None:
-    """Write the value head beside the model's weights."""
-    state = {
-        name: value.detach().contiguous() for name, value in model.get_submodule(HEAD).state_dict().items()
-    }
-    save_file(state, folder / HEAD_FILE, metadata={"format": "pt"})
-
-
-def load_head(model: Any, folder: Path) -> None:
-    """Read the value head of a checkpoint.
-
-    Raises:
-        TrainingError: Of kind `model`: it is not there or does not fit.
-    """
-    try:
-        model.get_submodule(HEAD).load_state_dict(load_file(folder / HEAD_FILE))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise TrainingError(
-            "model",
-            f"{folder / HEAD_FILE}: the value head can't be loaded ({str(error).splitlines()[0]})",
-            "Was rlhf.algorithm or model.name changed? Start a new job.",
-        ) from None
 
 
 def speak(
@@ -109,10 +67,8 @@ def speak(
     """
     output = _forward(model, tokens, attention, completion, output_hidden_states=True)
     logprobs, entropy = ppo_math.picked(output.logits[:, :-1] / temperature, tokens[:, -completion:])
-    hidden = output.hidden_states[-1][:, -completion - 1 : -1]
-    with torch.autocast(hidden.device.type, enabled=False):
-        values = head(hidden.float()).squeeze(-1)
-    return Spoken(logprobs, entropy, values)
+    values = head(output.hidden_states[0], output.hidden_states[-1], attention)
+    return Spoken(logprobs, entropy, values[:, -completion - 1 : -1])
 
 
 def reference_logprobs(
