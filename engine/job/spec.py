@@ -231,7 +231,8 @@ class RlhfSpec(Section):
     ppo_epochs: Positive = 4
     """Passes over the completions of one rollout."""
     clip_range: Above = 0.2
-    """How far a token's probability ratio may go from 1 before it stops counting."""
+    """How far a probability ratio (of a token; for rloo of a completion) may go from 1 before it stops
+    counting."""
     rollout_size: Positive | None = None
     """Prompts of one rollout and device (ppo), a multiple of batch_size · gradient_accumulation_steps;
     null is that product, so that each pass is one optimizer step."""
@@ -240,7 +241,7 @@ class RlhfSpec(Section):
     vf_coef: Rate = 0.1
     """The value loss's weight (ppo)."""
     entropy_coef: Rate = 0.01
-    """The entropy bonus's weight (ppo)."""
+    """The entropy bonus's weight (ppo, grpo)."""
     gamma: Annotated[float, Field(ge=0, le=1)] = 1.0
     """The discount of a reward one token later (ppo)."""
     lam: Annotated[float, Field(ge=0, le=1)] = 0.95
@@ -351,6 +352,12 @@ class JobSpec(Section):
         if self.rlhf.rollout_size is not None and self.rlhf.rollout_size % step:
             raise ValueError(
                 f"rlhf.rollout_size must be a multiple of batch_size · gradient_accumulation_steps ({step})"
+            )
+        group = (self.rlhf.num_generations or 8) if self.rlhf.algorithm != "ppo" else 1
+        if step % group:
+            raise ValueError(
+                f"batch_size · gradient_accumulation_steps ({step}) must be a multiple of "
+                f"rlhf.num_generations ({group})"
             )
         return self
 

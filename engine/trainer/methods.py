@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from engine.errors import TrainingError
 from engine.job.spec import JobSpec
 
 Build = Callable[..., Any]
@@ -47,7 +46,13 @@ def _rlhf(spec: JobSpec) -> Build:
         from engine.trainer import ppo
 
         return ppo.trainer
-    raise TrainingError("spec", f"the algorithm {spec.rlhf.algorithm} is not there yet", "Choose ppo.")
+    if spec.rlhf.algorithm == "grpo":
+        from engine.trainer import grpo
+
+        return grpo.trainer
+    from engine.trainer import rloo
+
+    return rloo.trainer
 
 
 _BUILDERS: Final[dict[str, Callable[[JobSpec], Build]]] = {

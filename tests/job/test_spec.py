@@ -252,6 +252,15 @@ def test_packing_is_refused_where_it_would_be_dropped(method: str) -> None:
         JobSpec.parse({**MINIMAL, "method": method, "training": {"packing": True}}, "x")
 
 
+def test_a_step_must_hold_whole_groups_of_completions() -> None:
+    given = {**MINIMAL, "method": "rlhf", "training": {"batch_size": 3, "gradient_accumulation_steps": 2}}
+    rlhf = {"rewards": ["distinct"], "algorithm": "grpo"}
+    with pytest.raises(BadSpec, match=r"\(6\) must be a multiple of rlhf.num_generations \(8\)"):
+        JobSpec.parse({**given, "rlhf": rlhf}, "x")
+    for fit in ({"num_generations": 3}, {"algorithm": "ppo"}):
+        assert JobSpec.parse({**given, "rlhf": {**rlhf, **fit}}, "x").rlhf is not None
+
+
 @pytest.mark.parametrize("name", templates())
 def test_every_template_is_a_whole_spec_but_for_name_and_data(name: str) -> None:
     spec = JobSpec.parse({"template": name, "name": "a", "dataset": {"path": "d"}}, name)

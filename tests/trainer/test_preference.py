@@ -128,7 +128,8 @@ def test_messages_and_adapters_train_too(method: str, tmp_path: Path) -> None:
     changes = {"method": method, "training": {"max_steps": 4}, **jobs.LORA}
     folder = jobs.make_job(tmp_path / "a", changes, pairs(chat=True))
     jobs.run_here(folder)
-    assert (folder.final / "adapter_model.safetensors").exists()
+    last = jobs.events(folder, "checkpoint")[-1].data["path"]
+    assert (folder.path / last / "adapter_model.safetensors").exists()
     assert jobs.events(folder, "result")
 
 
