@@ -26,10 +26,8 @@ from tui.desk import Desk, EngineDesk
 from tui.palette import show_palette
 from tui.pulse import Pulse
 from tui.screens.base import PodiumScreen
-from tui.screens.comparison import ComparisonScreen
 from tui.screens.dialogs import Confirm
 from tui.screens.help import HelpScreen
-from tui.screens.history import HistoryScreen
 from tui.screens.job import JobScreen
 
 if TYPE_CHECKING:
@@ -39,6 +37,21 @@ PERIOD: Final = 0.25
 """The least time between two snapshots, seconds."""
 
 T = TypeVar("T")
+
+
+# The screens behind the first are loaded when somebody goes there.
+
+
+def _comparison_screen() -> PodiumScreen:
+    from tui.screens.comparison import ComparisonScreen
+
+    return ComparisonScreen()
+
+
+def _history_screen() -> PodiumScreen:
+    from tui.screens.history import HistoryScreen
+
+    return HistoryScreen()
 
 
 class PodiumApp(Commanding, App[None]):
@@ -53,7 +66,8 @@ class PodiumApp(Commanding, App[None]):
     TITLE = "podium"
     CSS_PATH = Path(__file__).resolve().parent.parent / "screens.css"
     ENABLE_COMMAND_PALETTE = False  # its key is a command of ours
-    MODES = {"job": JobScreen, "comparison": ComparisonScreen, "history": HistoryScreen}
+    MODES = {"job": JobScreen, "comparison": _comparison_screen, "history": _history_screen}
+    DEFAULT_MODE = "job"
     TITLE_IN_HELP = "Everywhere"
     COMMANDS: ClassVar[Any] = (
         wishes.ShowHelp,
@@ -86,7 +100,8 @@ class PodiumApp(Commanding, App[None]):
 
     def on_mount(self) -> None:
         """Show the first screen; the engine is opened after the first paint."""
-        self.switch_mode(self._first)
+        if self._first != self.DEFAULT_MODE:
+            self.switch_mode(self._first)
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:

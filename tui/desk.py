@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -16,6 +17,12 @@ from tui.wishes import Wish
 if TYPE_CHECKING:
     from engine.controller import Controller
     from engine.store.base import Done, Store
+
+FIRST: Final = 5.0
+"""How long the controller waits for the first snapshot, seconds."""
+
+DRAWN: Final = 0.25
+"""How long it then waits for the first pictures, seconds."""
 
 Changed = Callable[[], None]
 """Called from any thread when a new snapshot would differ from the last; returns at once."""
@@ -73,6 +80,7 @@ class EngineDesk:
         self._store: Store | None = None
         self._controller: Controller | None = None
         self._trouble = ""
+        self._taken = threading.Event()
 
     async def open(self, changed: Changed) -> None:
         """Open the store, show what it has, then reconnect to live jobs.
@@ -89,6 +97,9 @@ class EngineDesk:
         self._store.subscribe(lambda _: changed())
         if self._begin is None:
             changed()
+            # What the store has is drawn first: loading the controller would only delay it.
+            await asyncio.to_thread(self._taken.wait, FIRST)
+            await asyncio.sleep(DRAWN)
         self._controller = await asyncio.to_thread(_controller, self._store, self._home)
         await self._controller.start()
         if self._begin is not None:
@@ -103,7 +114,9 @@ class EngineDesk:
 
         links = self._controller.links if self._controller else {}
         trouble = self._controller.trouble if self._controller else ""
-        return snapshots.take(self._store, self._home, question, links, trouble=trouble)
+        snapshot = snapshots.take(self._store, self._home, question, links, trouble=trouble)
+        self._taken.set()
+        return snapshot
 
     async def carry_out(self, wish: Wish) -> str:
         """Ask the controller."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from engine.job.events import Event, Status, stamp
-from engine.job.spec import merged
 from engine.store.projection import MAX_JSON, Projection, has_step, stored_object
 from engine.store.values import count, finite, json_text, mapping, words
 
@@ -15,6 +14,9 @@ _NOT_METADATA: Final = frozenset({"config", "total_steps", "total_epochs"})
 
 def start(run: Projection, event: Event) -> None:
     """An attempt begins: the effective configuration, and how much there is to do."""
+    # Its validation library takes a while to load, and who only reads the store needs none of it.
+    from engine.job.spec import merged
+
     data, job = event.data, run.job
     run.started(event)
     if has_step(event) and event.step is not None and event.attempt > run.memory.attempt:

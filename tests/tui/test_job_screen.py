@@ -221,3 +221,28 @@ async def test_a_log_line_moves_the_crosshair(app: PodiumApp) -> None:
         assert app.screen.query_one(LogView).here.startswith("12:27:56  step 823")
         assert app.screen.query_one(Chart).cross == 823
         assert app.screen.query_one(LogView).cursor == 2, "the log stays where it is"
+
+
+async def test_a_checkpoint_moves_crosshair_and_log(app: PodiumApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "c", "enter")
+        assert app.screen.query_one(Chart).cross == 900
+        await until(pilot, lambda: app.screen.query_one(LogView).step == 900)
+
+
+async def test_the_runs_id_is_copied(app: PodiumApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "y")
+        assert app.clipboard == "job-07"
+
+
+async def test_a_run_that_is_over_is_not_offered_what_only_a_live_one_can_do(desk: FakeDesk) -> None:
+    desk.answer = STATES["finished"]
+    app = PodiumApp(desk)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        assert "s stop" not in on_screen(pilot)
+        await press(pilot, "s")
+        assert len(app.screen_stack) == 1

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.records import Curve, CurvePoint
 from tui.widgets.plot import Line, Picture, Plot, draw
@@ -141,3 +143,34 @@ def test_the_last_line_is_drawn_over_the_others() -> None:
     picture = draw(a_plot(FALLING, a_line([(step, 2.0 - step / 100) for step in range(101)])))
     styles = {str(segment.style) for strip in picture.canvas for segment in strip if segment.text.strip()}
     assert styles == {"#0000ff"}
+
+
+anything = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-1e308, 1e308), anything), max_size=30),
+    st.integers(1, 80),
+    st.integers(1, 20),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([0.0, 0.1]),
+)
+def test_no_numbers_break_the_picture(
+    values: list[tuple[float, float]],
+    width: int,
+    height: int,
+    log_x: bool,
+    log_y: bool,
+    clipped: bool,
+    smoothing: float,
+) -> None:
+    line = a_line(sorted(values, key=lambda value: value[0]))
+    how = {"log_x": log_x, "log_y": log_y, "clipped": clipped, "smoothing": smoothing}
+    picture = draw(a_plot(line, width=width, height=height, **how))
+    assert all(strip.cell_length == picture.columns for strip in picture.canvas)
+    for x, y in values:
+        assert picture.column(x) is None or 0 <= picture.column(x) < picture.columns
+        assert picture.row(y) is None or 0 <= picture.row(y) < picture.rows

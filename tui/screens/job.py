@@ -49,6 +49,13 @@ class GoToCheckpoints(Command):
     FOOTER = True
 
 
+class CopyId(Command):
+    """Copy this run's id, which every command of podium takes."""
+
+    KEYS = "y"
+    LABEL = "copy id"
+
+
 class GoToLog(Command):
     """Go to the log."""
 
@@ -67,6 +74,7 @@ class JobScreen(PodiumScreen):
         wishes.PauseJob,
         wishes.ResumeJob,
         wishes.SaveNow,
+        CopyId,
         GoToLog,
         NextPane,
         PreviousPane,
@@ -171,8 +179,19 @@ class JobScreen(PodiumScreen):
         self.query_one(LogPane).look_at_step(event.step)
 
     @on(LogPane.Chosen)
-    def _show_in_chart(self, event: LogPane.Chosen) -> None:
+    def _show_line_in_chart(self, event: LogPane.Chosen) -> None:
         self.query_one(LossPane).point_at(event.step)
+
+    @on(CheckpointPane.Chosen)
+    def _show_checkpoint(self, event: CheckpointPane.Chosen) -> None:
+        self.query_one(LossPane).point_at(event.step)
+        self.query_one(LogPane).look_at_step(event.step)
+
+    def on_copy_id(self) -> None:
+        """To the clipboard."""
+        for job_id in self.subject():
+            self.app.copy_to_clipboard(job_id)
+            self.notify("Run's id copied.", timeout=2)
 
 
 def _waiting(snapshot: Snapshot | None) -> Content:

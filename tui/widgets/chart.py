@@ -86,6 +86,7 @@ class Chart(Commanding, Widget, can_focus=True):
         self.picture: Picture | None = None
         self.empty = "no points yet"
         self._extent: tuple[float, float] | None = None
+        self._shown = False
         self._pulse = Pulse(self._draw, 0.05)
 
     def on_mount(self) -> None:
@@ -103,6 +104,7 @@ class Chart(Commanding, Widget, can_focus=True):
         """Show these curves; ones that answer an older question are left aside until the newer ones come."""
         if any(line.curve.axis != self.view.axis for line in lines):
             return
+        self._shown = True
         self.lines, self.marks = tuple(lines), tuple(marks)
         ends = [(line.curve.points[0].x, line.curve.points[-1].x) for line in lines if line.curve.points]
         if ends and not self._zoomed:
@@ -130,6 +132,8 @@ class Chart(Commanding, Widget, can_focus=True):
     # Drawing
 
     async def _draw(self) -> None:
+        if not self._shown:
+            return
         variables = self.app.theme_variables
         ground = _rgb("$background", variables)
         colours = tuple(

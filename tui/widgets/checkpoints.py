@@ -8,6 +8,7 @@ from typing import Final
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.reactive import reactive
 
 from engine.analysis.snapshot import JobDetail
@@ -36,6 +37,13 @@ class CopyPath(Command):
     KEYS = "y"
     LABEL = "copy path"
     FOOTER = True
+
+
+class ShowCheckpoint(Command):
+    """Put the crosshair on this checkpoint."""
+
+    KEYS = "enter"
+    LABEL = "show in chart"
 
 
 class SortCheckpoints(Command):
@@ -100,7 +108,14 @@ class CheckpointPane(Commanding, Vertical):
     """All checkpoints, with what the score says of them. A lower score is better."""
 
     TITLE_IN_HELP = "Checkpoints"
-    COMMANDS = (CopyPath, SortCheckpoints)
+    COMMANDS = (CopyPath, SortCheckpoints, ShowCheckpoint)
+
+    class Chosen(Message):
+        """The user wants to see this step in the chart."""
+
+        def __init__(self, step: int) -> None:
+            self.step = step
+            super().__init__()
 
     detail: reactive[JobDetail | None] = reactive(None)
     best_first: reactive[bool] = reactive(True)
@@ -135,6 +150,11 @@ class CheckpointPane(Commanding, Vertical):
     def watch_best_first(self) -> None:
         """The other order."""
         self.watch_detail()
+
+    def on_show_checkpoint(self) -> None:
+        """Ask for the crosshair."""
+        if (here := self._list.here) is not None:
+            self.post_message(self.Chosen(here.step).set_sender(self))
 
     def on_sort_checkpoints(self) -> None:
         """By step or by merit."""

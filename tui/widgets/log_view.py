@@ -110,8 +110,12 @@ class LogView(ScrollView, can_focus=True):
 
     def go_to_line(self, number: int) -> None:
         """Put the cursor on a line of the file, or on the next that is shown."""
-        if self.lines:
-            self.go(self.lines.row(number))
+        if self.lines is None:
+            return
+        row, before = self.lines.row(number), self.scroll_offset.y
+        self.go(row)
+        if self.scroll_offset.y != before:  # it was out of sight: show what stands around it
+            self.scroll_to(y=max(0, row - self.size.height // 3), animate=False, immediate=True, force=True)
 
     async def go_to_step(self, step: int) -> None:
         """Put the cursor on the first line of that step or a later one, if there is one."""

@@ -22,6 +22,9 @@ ACROSS: Final = 2
 DOWN: Final = 4
 """The dots of a braille character."""
 
+HUGE: Final = 1e300
+"""From here on arithmetic runs over; a value like that is none."""
+
 DENSE: Final = 40
 """A curve with fewer points is shown as it is: there is nothing to smooth."""
 
@@ -147,7 +150,7 @@ def _scaled(value: float, logarithmic: bool) -> float:
 def _cell(place: float, edges: tuple[float, float], cells: int, dots: int) -> int | None:
     """The cell of a value, by plotext's own rule: its dot is the nearest, the first is on the lower edge."""
     low, high = edges
-    if not low <= place <= high or high <= low:
+    if cells < 1 or not low <= place <= high or high <= low:
         return None
     return int(0.5 + (cells * dots - 1) * (place - low) / (high - low)) // dots
 
@@ -193,7 +196,7 @@ def _runs(plot: Plot, line: Line) -> Iterator[list[CurvePoint]]:
     run: list[CurvePoint] = []
     gap = 0
     for point in line.curve.points:
-        drawable = math.isfinite(point.mean) and low <= point.x <= high
+        drawable = abs(point.mean) < HUGE and abs(point.x) < HUGE and low <= point.x <= high
         if not drawable or (plot.log_y and point.mean <= 0) or (plot.log_x and point.x <= 0):
             continue
         cut = bisect_left(gaps, point.x)
@@ -212,7 +215,7 @@ def _edges(xs: list[float], plot: Plot) -> tuple[float, float]:
     if plot.log_x:
         low = max(low, min(xs))
     first, last = _scaled(low, plot.log_x), _scaled(high, plot.log_x)
-    return (first, last) if last > first else (first - 0.5, first + 0.5)
+    return scales.apart(first, last)
 
 
 def _heights(runs: Sequence[list[list[CurvePoint]]], plot: Plot) -> tuple[tuple[float, float], str]:

@@ -172,8 +172,9 @@ def _money(job: Job) -> Content:
     if job.cost_per_hour == 0 and not job.cost_total:
         return Content("free: this machine is yours")
     of = f" of {dollars(cap)} cap" if cap else ""
+    spent = f"cost {UNKNOWN}" if job.cost_total is None and not cap else dollars(job.cost_total)
     near = bool(job.status.live and cap and job.cost_total and job.cost_total > 0.8 * cap)
-    return Content.styled(f"{dollars(job.cost_total)}{of}", "$error" if near else "")
+    return Content.styled(f"{spent}{of}", "$error" if near else "")
 
 
 def limits(job: Job) -> dict[str, Any]:

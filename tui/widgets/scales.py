@@ -82,10 +82,16 @@ def usual_range(values: Iterable[float]) -> tuple[float, float]:
     return max(ordered[0], low - spare), min(ordered[-1], high + spare)
 
 
+def apart(low: float, high: float) -> tuple[float, float]:
+    """The range itself, or one about it where its ends are so near that floats can't tell what is between."""
+    if high - low > max(abs(low), abs(high), 1e-280) * 1e-9:
+        return low, high
+    room = max(abs(low), abs(high)) * 0.1
+    return (low - room, high + room) if room > 1e-280 else (low - 0.5, high + 0.5)
+
+
 def padded(low: float, high: float, share: float = 0.04) -> tuple[float, float]:
     """A range with a little room; never an empty one."""
-    if high <= low:
-        room = abs(low) * 0.1 or 1.0
-        return low - room, high + room
+    low, high = apart(low, high)
     room = (high - low) * share
     return low - room, high + room
