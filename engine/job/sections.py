@@ -36,3 +36,14 @@ class PredictionsSpec(Section):
     max_new_tokens: Positive = 256
     validators: tuple[Literal["json"] | SchemaValidator, ...] = ()
     """What an answer must be: `json`, or JSON that fits a schema."""
+
+
+class FinishSpec(Section):
+    """What is made of the best checkpoint at the end."""
+
+    merge: bool = False
+    """Also make one model of adapter and base, in model.dtype, the base without quantization."""
+    push_to_hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    """`owner/name`: push the merged model, or else the adapter or the model; the token is HF_TOKEN's."""
+    hub_private: bool = True
+    """Is a repository that is made for it private?"""

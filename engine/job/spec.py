@@ -19,7 +19,16 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from engine.errors import BadSpec
 from engine.job.formats import FORMATS
 from engine.job.placement import LimitsSpec, PodSpec
-from engine.job.sections import Above, Count, Fraction, Positive, PredictionsSpec, Rate, Section
+from engine.job.sections import (
+    Above,
+    Count,
+    FinishSpec,
+    Fraction,
+    Positive,
+    PredictionsSpec,
+    Rate,
+    Section,
+)
 from scorer import Weights
 
 Method = Literal["sft", "cpt", "dpo", "orpo", "rlhf"]
@@ -301,6 +310,7 @@ class JobSpec(Section):
     """For dpo and orpo, which have it in any case."""
     rlhf: RlhfSpec | None = None
     predictions: PredictionsSpec = Field(default_factory=PredictionsSpec)
+    finish: FinishSpec = Field(default_factory=FinishSpec)
     score: ScoreSpec = Field(default_factory=ScoreSpec)
     limits: LimitsSpec = Field(default_factory=LimitsSpec)
     pod: PodSpec = Field(default_factory=PodSpec)
@@ -319,6 +329,8 @@ class JobSpec(Section):
             raise ValueError("quantization needs lora: a 4-bit model can't be trained in full")
         if self.quantization is not None and self.model.build is not None:
             raise ValueError("quantization can't be used with model.build")
+        if self.finish.merge and self.lora is None:
+            raise ValueError("finish.merge needs lora: without it the model is whole already")
         if self.dataset.format not in ("auto", *FORMATS[self.method]):
             known = " or ".join(FORMATS[self.method])
             raise ValueError(f"method {self.method} takes data of format {known}")

@@ -235,7 +235,7 @@ def answer(model: Any, tokenizer: Any, item: Sample, longest: int, leave: Any) -
     import torch
     from transformers import StoppingCriteriaList
 
-    tokens = _tokens(tokenizer, item.prompt)
+    tokens = prompt_tokens(tokenizer, item.prompt)
     room = getattr(model.config, "max_position_embeddings", None)
     if room is not None:
         # What stands nearest to the answer counts most.
@@ -260,7 +260,7 @@ def answer(model: Any, tokenizer: Any, item: Sample, longest: int, leave: Any) -
     return Answer(tokenizer.decode(said, skip_special_tokens=True), len(tokens), len(said), milliseconds)
 
 
-def _tokens(tokenizer: Any, prompt: Any) -> list[int]:
+def prompt_tokens(tokenizer: Any, prompt: Any) -> list[int]:
     """A prompt's tokens; of messages, as the chat template writes them, up to where the answer begins."""
     if not isinstance(prompt, str):
         text = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from enum import StrEnum
-from fnmatch import fnmatch
 from typing import Any, Final
 
 from engine.errors import TrainingError
 from engine.job.events import EventType, EventWriter, Phase
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
-from engine.trainer import checkpoints, failures, log, memory, setup
+from engine.trainer import checkpoints, failures, finish, log, memory, setup
 from engine.trainer.attempt import Attempt
 from engine.trainer.progress import Progress
 from engine.trainer.stop import StopNow, StopRequest
 from scorer import RunScorer
 from scorer.score import FORMULA, FORMULA_DPO, FORMULA_REWARD
-
-_FOR_RESUMING: Final = (
-    "optimizer.pt",
-    "scheduler.pt",
-    "scaler.pt",
-    "rng_state*.pth",
-    "trainer_state.json",
-    "training_args.bin",
-    "progress.json",
-    "rollout*.safetensors",
-    checkpoints.MANIFEST,
-)
-"""Files of a checkpoint that are no part of the model."""
-
 
 _FORMULAS: Final = {"dpo": FORMULA_DPO, "rlhf": FORMULA_REWARD}
 """By method; the others have a loss whose perplexity means something."""
@@ -60,7 +44,7 @@ def run(folder: JobFolder, events: EventWriter, stop: StopRequest) -> None:
     while (outcome := _train(attempt, data)) is Outcome.OUT_OF_MEMORY:
         memory.shrink(attempt)
     if outcome is Outcome.FINISHED:
-        _finish(attempt)
+        finish.finish(attempt, _best_whole(attempt), data)
 
 
 def _train(attempt: Attempt, data: setup.Data) -> Outcome:
@@ -154,32 +138,6 @@ def _set_aside(attempt: Attempt, step: int, damage: str, action: str) -> None:
     attempt.events.append(EventType.CHECKPOINT, step, path=place, removed=True)
 
 
-def _finish(attempt: Attempt) -> None:
-    """Put the best checkpoint's weights into `final/` and tell the result."""
-    best = _best_whole(attempt)
-    attempt.phase(Phase.SAVE, best.step)
-    aside = attempt.folder.path / ".final.tmp"
-    for path in (aside, attempt.folder.final):
-        shutil.rmtree(path, ignore_errors=True)
-    shutil.copytree(best.path, aside, ignore=_only_the_model)
-    aside.rename(attempt.folder.final)
-    newest = checkpoints.readable(attempt.folder)[0]
-    attempt.events.append(
-        EventType.RESULT,
-        newest.step,
-        sync=True,
-        best_step=best.step,
-        best_score=best.score.total if best.score is not None else None,
-        best_checkpoint_path=str(best.path.relative_to(attempt.folder.path)),
-        final_path=attempt.folder.final.name,
-        total_steps=newest.step,
-        stopped_early=attempt.progress.finished,
-        tokens=attempt.progress.tokens,
-        seconds=attempt.progress.seconds,
-    )
-    log.line(f"finished: checkpoint-{best.step} is the best; its weights are in {attempt.folder.final.name}/")
-
-
 def _best_whole(attempt: Attempt) -> checkpoints.Checkpoint:
     """The best checkpoint by score, or else the newest, of those whose hashes are all right."""
     _check_best(attempt)
@@ -190,8 +148,3 @@ def _best_whole(attempt: Attempt) -> checkpoints.Checkpoint:
     raise TrainingError(
         "unknown", f"{attempt.folder.checkpoints}: no whole checkpoint is left", "Train again."
     )
-
-
-def _only_the_model(folder: str, names: list[str]) -> list[str]:
-    """The names that `final/` does without."""
-    return [name for name in names if any(fnmatch(name, pattern) for pattern in _FOR_RESUMING)]

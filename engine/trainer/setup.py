@@ -102,7 +102,7 @@ def quiet(spec: JobSpec) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Read when torch is loaded: waiting threads sleep instead of spinning.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if spec.model.build is not None:
+    if spec.model.build is not None and spec.finish.push_to_hub is None:
         os.environ["HF_HUB_OFFLINE"] = "1"
     import datasets
     import transformers

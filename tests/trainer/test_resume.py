@@ -66,9 +66,8 @@ def assert_same(interrupted: JobFolder, whole: JobFolder) -> None:
     results = [jobs.events(folder, "result")[-1].data for folder in (interrupted, whole)]
     assert results[0]["best_step"] == results[1]["best_step"]
     assert checkpoints.steps(interrupted) == checkpoints.steps(whole)
-    for path in whole.final.iterdir():
-        if path.suffix == ".safetensors":
-            assert (interrupted.final / path.name).read_bytes() == path.read_bytes()
+    for path in whole.final.rglob("*.safetensors"):
+        assert (interrupted.final / path.relative_to(whole.final)).read_bytes() == path.read_bytes()
     assert [event.seq for event in jobs.events(interrupted)] == [
         number + 1 for number in range(len(jobs.events(interrupted)))
     ]

@@ -154,6 +154,8 @@ def test_the_best_checkpoints_weights_are_what_training_ends_with(trained: Train
         "tokenizer.json",
         "tokenizer_config.json",
         "chat_template.jinja",
+        "README.md",
+        "made.json",
     }
 
 

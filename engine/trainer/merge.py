@@ -1,0 +1,125 @@
+"""The adapter and its base as one model, and the proof that it says the same as the two of them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from engine.errors import TrainingError
+from engine.job.folder import JobFolder
+from engine.job.spec import JobSpec
+from engine.trainer import memory, model, predictions
+
+ROWS: Final = 4
+TOKENS: Final = 128
+"""How many eval rows are compared, and how many of the last tokens of each: logits are large."""
+
+TOLERANCE: Final = {"bf16": 0.02, "fp16": 0.005, "fp32": 1e-4}
+"""How far the losses may lie apart, nats a token, by dtype.
+
+A merged weight is rounded once more than base and adapter apart: by 2⁻⁹ of itself in bf16 (8 bits of
+precision), 2⁻¹² in fp16, 2⁻²⁵ in fp32. That moves logits by about as much of their own size, a little
+more with depth; the loss is a mean over tokens whose errors have either sign.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How the merged model differs from base and adapter apart, both in the dtype of the merge.
+
+    Args:
+        max_logit_difference: The greatest difference of any logit.
+        loss: The mean loss of base and adapter, nats a token.
+        loss_difference: How much more the merged model has, nats a token.
+        rows: Eval rows compared.
+        tokens: Their tokens.
+        within: Does the loss differ by no more than `TOLERANCE`?
+    """
+
+    max_logit_difference: float
+    loss: float
+    loss_difference: float
+    rows: int
+    tokens: int
+    within: bool
+
+
+def merge(
+    spec: JobSpec, folder: JobFolder, adapter: Path, target: Path, rows: list[dict[str, Any]], format: str
+) -> Parity:
+    """Merge an adapter into its base, loaded anew without quantization, and compare what is on the disk.
+
+    Args:
+        spec: The job with the dtype to merge in.
+        folder: The job's folder.
+        adapter: The adapter's folder.
+        target: The folder to make, whole or not at all.
+        rows: Eval rows to compare on.
+        format: Their format.
+
+    Raises:
+        TrainingError: The base is quantized on the Hub already, or can't be loaded.
+        OSError, RuntimeError, MemoryError: It can't be merged or written.
+    """
+    from peft import PeftModel
+
+    whole = spec.model_copy(update={"quantization": None})
+    base, tokenizer = model.load(whole, folder, [])
+    if getattr(base.config, "quantization_config", None) is not None:
+        raise TrainingError(
+            "model",
+            f"{spec.model.name} is quantized as it is: an adapter can't be merged into it",
+            "Name the model that it was made from.",
+        )
+    chosen = [_tokens(tokenizer, row, format) for row in rows[:ROWS]]
+    adapted = PeftModel.from_pretrained(base, str(adapter)).eval()
+    before = _logits(adapted, chosen)
+    merged = adapted.merge_and_unload(safe_merge=True)
+    aside = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    merged.save_pretrained(aside)
+    tokenizer.save_pretrained(aside)
+    del base, adapted, merged
+    memory.free()
+    written = whole.model_copy(
+        update={"model": whole.model.model_copy(update={"name": str(aside), "revision": None, "build": None})}
+    )
+    after = _logits(model.load(written, folder, [])[0].eval(), chosen)
+    shutil.rmtree(target, ignore_errors=True)
+    aside.rename(target)
+    return _compare(before, after, chosen, TOLERANCE[spec.model.dtype])
+
+
+def _tokens(tokenizer: Any, row: dict[str, Any], format: str) -> list[int]:
+    """A row's tokens, prompt and answer, the last ones where there are many."""
+    item = predictions.exchange(row, format, tokenizer)
+    answer = tokenizer(item.truth or "", add_special_tokens=False)["input_ids"]
+    tokens: list[int] = [*predictions.prompt_tokens(tokenizer, item.prompt), *answer]
+    return tokens[-TOKENS:]
+
+
+def _logits(network: Any, rows: list[list[int]]) -> list[Any]:
+    """The logits of each row, (tokens, vocabulary), fp32 on the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        network = network.to("cuda")
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        return [network(torch.tensor([row], device=device)).logits[0].float().cpu() for row in rows]
+
+
+def _compare(before: list[Any], after: list[Any], rows: list[list[int]], tolerance: float) -> Parity:
+    import torch
+
+    greatest, losses, tokens = 0.0, [0.0, 0.0], 0
+    for one, other, row in zip(before, after, rows, strict=True):
+        greatest = max(greatest, float((one - other).abs().max()))
+        truth = torch.tensor(row[1:])
+        for at, logits in enumerate((one, other)):
+            losses[at] += float(torch.nn.functional.cross_entropy(logits[:-1], truth, reduction="sum"))
+        tokens += len(row) - 1
+    loss, difference = losses[0] / tokens, (losses[1] - losses[0]) / tokens
+    return Parity(greatest, loss, difference, len(rows), tokens, abs(difference) <= tolerance)
