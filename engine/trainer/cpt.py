@@ -14,6 +14,10 @@ from engine.trainer.sft import SFT
 Rows = list[dict[str, Any]]
 
 
+class CPT(SFT):
+    """The trainer of fine-tuning, on texts."""
+
+
 def trainer(
     spec: JobSpec,
     model: Any,
@@ -22,7 +26,7 @@ def trainer(
     held_out: Rows,
     format: str,
     arguments: dict[str, Any],
-) -> SFT:
+) -> CPT:
     """TRL's trainer for these rows, tokenized, each with its end.
 
     Packed texts that are longer than `max_length` are split, so that all of them is learnt; texts that
@@ -44,7 +48,7 @@ def trainer(
         packing_strategy="bfd_split",
         dataset_text_field="text",
     )
-    return SFT(
+    return CPT(
         model=model,
         args=config,
         train_dataset=Dataset.from_list([{"text": row["text"]} for row in train]),
