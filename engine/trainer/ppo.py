@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import EvalLoopOutput
 
 from engine.job.spec import JobSpec
@@ -381,12 +381,14 @@ def trainer(
         TrainingError: Of kind `tokenizer`, `dataset` or `model`: prompts or reward model can't be used.
     """
     prompts = [Prompts(ppo_prompts.read(rows, tokenizer, spec)) for rows in (train, held_out)]
+    args = TrainingArguments(**arguments)
     adapters = lora_config(spec)
     if adapters is not None:
         from peft import get_peft_model
 
+        # The adapters begin at random.
+        set_seed(args.seed)
         model = get_peft_model(model, adapters)
-    args = TrainingArguments(**arguments)
     reference = ppo_policy.reference_of(model, args.device)
     ppo_value.add(model, spec.training.seed)
     return PPO(
