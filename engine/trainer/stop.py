@@ -34,6 +34,8 @@ class StopRequest:
         """Leave as soon as SIGTERM comes: loading a large model can take longer than it may."""
         self._loading = True
         try:
+            if self.requested:  # it came before there was anything to leave
+                raise SystemExit(0)
             yield
         finally:
             self._loading = False
