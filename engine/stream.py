@@ -8,6 +8,7 @@ loses nothing and doubles nothing: the store reads from the mirror, never from t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from pathlib import Path
@@ -201,6 +202,29 @@ class JobStream:
             raise
         self._patience.reset()
         return True
+
+
+async def fetch(store: Store, pod: Pod, home: Home, job_id: str) -> None:
+    """Bring mirror and store up to what the pod has by now; nothing to do for a job that is in place.
+
+    Args:
+        store: Where events go.
+        pod: Where the job is.
+        home: Where its mirror is.
+        job_id: The job.
+
+    Raises:
+        PodError: The pod can't be reached, or refuses.
+    """
+    folder = home.job(job_id)
+    if not pod.in_place:
+        mirror = Mirror(folder)
+        async with contextlib.aclosing(pod.follow(job_id, mirror.cursors())) as chunks:
+            async for chunk in chunks:
+                if not chunk.data and not chunk.restarted:
+                    break
+                await asyncio.to_thread(mirror.take, chunk)
+    await asyncio.to_thread(ingest, store, job_id, folder.events)
 
 
 def ingest(store: Store, job_id: str, path: Path) -> int:

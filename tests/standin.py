@@ -39,6 +39,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--silent-at", type=int, default=-1, help="the step at which it hangs for ever")
     parser.add_argument("--explain", type=int, default=0, help="1 writes `state` failed before the crash")
     parser.add_argument("--worker", type=int, default=0, help="1 starts a process in a session of its own")
+    parser.add_argument("--weights", type=int, default=0, help="bytes of real weights in each checkpoint")
     return parser.parse_args(arguments)
 
 
@@ -73,14 +74,17 @@ def main() -> int:
             events.append(EventType.TRAIN, step, loss=4.0 / step, epoch=step / 10, tokens=step * 100)
             print(f"step {step} loss {4.0 / step:.4f}")
             if step % options.every == 0 or asked:
-                save(folder, events, step)
+                save(folder, events, step, options.weights)
             if asked:
                 return 0
         events.append(EventType.RESULT, options.steps, best_step=options.steps, total_steps=options.steps)
     return 0
 
 
-def save(folder: JobFolder, events: EventWriter, step: int) -> None:
+def save(folder: JobFolder, events: EventWriter, step: int, weights: int = 0) -> None:
+    if weights:
+        save_weights(folder, events, step, weights)
+        return
     path = folder.checkpoint(step)
     aside = path.with_name(f".{path.name}")
     aside.mkdir(exist_ok=True)
@@ -89,6 +93,22 @@ def save(folder: JobFolder, events: EventWriter, step: int) -> None:
         aside.rename(path)
     events.append(EventType.EVAL, step, eval_loss=5.0 / step, train_loss=4.0 / step)
     events.append(EventType.CHECKPOINT, step, path=f"checkpoints/{path.name}", bytes=len(json.dumps(step)))
+
+
+def save_weights(folder: JobFolder, events: EventWriter, step: int, size: int) -> None:
+    """As the trainer does it: written aside, hashed into a manifest, renamed."""
+    # The folder of this program holds a package scorer, too: that of the scorer's tests.
+    sys.path[:] = [path for path in sys.path if path != str(Path(__file__).parent)]
+    from engine.trainer import checkpoints
+
+    written = checkpoints.staging(folder) / "written"
+    (written / "adapter").mkdir(parents=True)
+    (written / "adapter" / "weights.bin").write_bytes(os.urandom(size))
+    (written / "config.json").write_text("{}")
+    saved = checkpoints.publish(written, folder, step, None, None)
+    events.append(EventType.EVAL, step, eval_loss=5.0 / step, train_loss=4.0 / step)
+    path = f"checkpoints/{saved.path.name}"
+    events.append(EventType.CHECKPOINT, step, path=path, bytes=saved.bytes, sha256=saved.sha256)
 
 
 def crash(options: argparse.Namespace, events: EventWriter) -> int:

@@ -19,6 +19,7 @@ from typing import Final
 from engine.controller import preparation
 from engine.controller.following import Following
 from engine.controller.pods import Pods
+from engine.controller.pulling import Progress, chosen, pull
 from engine.controller.trash import place
 from engine.errors import BadInput, PodError, StoreError
 from engine.home import Home
@@ -27,9 +28,9 @@ from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
 from engine.pods.base import Pod
 from engine.pods.replay import Recording
-from engine.records import Job
+from engine.records import Checkpoint, Job
 from engine.store.base import Action, Done, Store
-from engine.stream import Link, catch_up
+from engine.stream import Link, catch_up, fetch
 from engine.supervisor.locks import Lock
 
 _LEAVING: Final = 90.0
@@ -51,9 +52,11 @@ class Controller:
     def __init__(self, store: Store, home: Home, pods: Pods | None = None) -> None:
         self._store, self._home = store, home
         self._pods = pods or Pods(home)
-        self._pods.note = self._note
+        self._pods.note, self._pods.first_use = self._note, self._met
         self._following = Following(store, home, self._pods)
         self._trouble = ""
+        self.met = ""
+        """The machine that was first met in this session, with its key's fingerprint, one line."""
 
     # ------------------------------------------------------------------ the session
 
@@ -96,7 +99,7 @@ class Controller:
     @property
     def trouble(self) -> str:
         """What needs the user, one line; empty when all is well."""
-        return self._following.trouble or self._trouble
+        return self._following.trouble or self._trouble or self.met
 
     def log_path(self, job: Job) -> Path:
         """Where the job's log is on this machine."""
@@ -158,6 +161,10 @@ class Controller:
     def _note(self, job_id: str, phase: Phase, text: str) -> None:
         """Keep what is being done for a job on its way to a start; events take over from there."""
         self._store.update(job_id, phase=phase, status=Status.PENDING)
+
+    def _met(self, pod_id: str, fingerprint: str) -> None:
+        """Show the key of a machine that was never met before; it is pinned."""
+        self.met = f"{pod_id}: first contact, its host key is {fingerprint}. From now on no other is accepted"
 
     def _claimed(self, job_id: str) -> Lock:
         """The job's lock, so that no other app takes the half-made folder for that of a dead supervisor."""
@@ -229,8 +236,10 @@ class Controller:
     async def _ask(self, job: Job, name: str) -> None:
         """Leave a request that a supervisor answers, and see that there is one."""
         pod = self._pods.of(job)
+        # Asked before: one that has done as requested, and left, must not be started again.
+        alive = await pod.alive(job.id)
         await pod.request(job.id, name)
-        if not await pod.alive(job.id):
+        if not alive:
             await pod.start(job.id)
         self._following.follow(job.id)
 
@@ -239,6 +248,35 @@ class Controller:
         if job_id not in self._following:
             await asyncio.to_thread(catch_up, self._store, self._home, job_id)
         return await asyncio.to_thread(self._store.job, job_id)
+
+    # ------------------------------------------------------------------ fetching
+
+    async def pull(self, job_id: str, which: str, progress: Progress) -> tuple[Checkpoint, Path]:
+        """Fetch a checkpoint from a job's pod, verified by every hash.
+
+        Args:
+            job_id: The job.
+            which: `best`, `last` or a step.
+            progress: Told how many bytes of how many are here.
+
+        Returns:
+            The checkpoint, and its folder on this machine.
+
+        Raises:
+            BadInput: There is none such.
+            PodError: It can't be fetched; what has arrived is kept for the next try.
+        """
+        job, folder = await self._job(job_id), self._home.job(job_id)
+        pod = self._pods.of(job)
+        if job_id not in self._following:
+            await fetch(self._store, pod, self._home, job_id)
+        checkpoints = await asyncio.to_thread(self._store.checkpoints, job_id)
+        checkpoint = chosen(job, checkpoints, which)
+        if pod.in_place:
+            return checkpoint, folder.checkpoint(checkpoint.step)
+        ssh = self._pods.ssh(job)
+        remote = await ssh.absolute(ssh.folder(job_id))
+        return checkpoint, await pull(ssh.files, remote, folder, checkpoint, progress)
 
     # ------------------------------------------------------------------ curation
 

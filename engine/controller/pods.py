@@ -32,7 +32,6 @@ class Pods:
     Args:
         home: Where the job folders are.
         trainer: Another command than our trainer's; the job's folder is added to it.
-        first_use: Told of a machine's key that is pinned.
         ssh_config: OpenSSH client configuration files; by default the user's.
         keepalive: Seconds between signs of life of SSH machines; three in silence are a loss.
     """
@@ -42,7 +41,6 @@ class Pods:
         home: Home,
         trainer: Sequence[str] | None = None,
         *,
-        first_use: FirstUse = unsaid,
         ssh_config: Sequence[Path] | None = None,
         keepalive: float = KEEPALIVE_SECONDS,
     ) -> None:
@@ -51,10 +49,12 @@ class Pods:
         self._replay = ReplayPod(home)
         self._ssh: dict[tuple[Any, ...], SSHPod] = {}
         self._options: dict[str, Any] = {
-            "trainer": trainer, "first_use": first_use, "config": ssh_config, "keepalive": keepalive,
+            "trainer": trainer, "config": ssh_config, "keepalive": keepalive,
         }  # fmt: skip
         self.note: Note = lambda job_id, phase, text: None
         """Who is told of progress on the way to a job's start."""
+        self.first_use: FirstUse = unsaid
+        """Who is told of a machine's key that is pinned."""
 
     def of(self, job: Job) -> Pod:
         """The pod of a job.
@@ -87,6 +87,7 @@ class Pods:
                 python=spec.python,
                 root=spec.folder,
                 told=self._told,
+                first_use=lambda pod_id, fingerprint: self.first_use(pod_id, fingerprint),
                 **self._options,
             )
         return self._ssh[place]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -74,7 +74,7 @@ class Pod(Protocol):
         """Leave a control request in the job's folder."""
         ...
 
-    def follow(self, job_id: str, cursors: Mapping[str, int]) -> AsyncIterator[Chunk]:
+    def follow(self, job_id: str, cursors: Mapping[str, int]) -> AsyncGenerator[Chunk, None]:
         """Stream files of the job's folder from the given offsets, for ever, as they grow.
 
         An empty chunk is yielded now and then as a sign of life, and soon after the last byte; it

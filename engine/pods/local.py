@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -125,7 +125,7 @@ class LocalPod:
         except OSError as error:
             raise PodError(f"{folder.control}: can't leave the request {name} ({error.strerror})") from None
 
-    async def follow(self, job_id: str, cursors: Mapping[str, int]) -> AsyncIterator[Chunk]:
+    async def follow(self, job_id: str, cursors: Mapping[str, int]) -> AsyncGenerator[Chunk, None]:
         """Stream files of the job's folder as they grow; an empty chunk when all are at their ends."""
         poller = Poller(self._home.job(job_id).path, cursors)
         active = beaten = float("-inf")

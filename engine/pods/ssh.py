@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import shlex
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import asyncssh
 
 _READ: Final = 1 << 18
+_RETRIES: Final = (0.5, 2.0, 5.0)
+"""Seconds; a start that was cut off goes on where it was."""
 _REQUEST: Final = 'mkdir -p "$1" && cat >"$1/$2" && mv -f "$1/$2" "$1/$3"'
 """Aside first, then renamed: a request is there whole or not at all."""
 
@@ -118,9 +121,16 @@ class SSHPod:
         Raises:
             PodError: Something that it needs is missing there, with what to do.
         """
-        source, folder = self._home.job(job_id), await self.absolute(self.folder(job_id))
-        if not await self.alive(job_id):
-            await self._starter.start(self._root, job_id, source, folder)
+        for wait in (*_RETRIES, None):
+            try:
+                folder = await self.absolute(self.folder(job_id))
+                if not await self.alive(job_id):
+                    await self._starter.start(self._root, job_id, self._home.job(job_id), folder)
+                return
+            except PodLost:
+                if wait is None:
+                    raise
+                await asyncio.sleep(wait * random.uniform(0.5, 1.0))
 
     async def alive(self, job_id: str) -> bool:
         """Does a supervisor hold the job's lock?"""
@@ -136,7 +146,7 @@ class SSHPod:
         argv = ["sh", "-c", _REQUEST, "sh", control, aside, name]
         await self._calls.checked(argv, stdin=json.dumps(value).encode())
 
-    async def follow(self, job_id: str, cursors: Mapping[str, int]) -> AsyncIterator[Chunk]:
+    async def follow(self, job_id: str, cursors: Mapping[str, int]) -> AsyncGenerator[Chunk, None]:
         """Stream files of the job's folder, for ever, over one channel; without Python there over SFTP."""
         folder, mirror = await self.absolute(self.folder(job_id)), self._home.job(job_id).path
         try:

@@ -21,12 +21,14 @@ from tui.cli.logs import logs
 from tui.cli.output import colour_wanted, interactive
 from tui.cli.predictions import predictions
 from tui.cli.progress import checkpoints, metrics
+from tui.cli.pull import pull
 from tui.cli.running import pause, resume, stop
 from tui.cli.score import score
 from tui.cli.templates import templates
 
 COMMANDS: Final = (
-    demo, launch, stop, pause, resume, jobs, show, logs, metrics, checkpoints, predictions, compare_command,
+    demo, launch, stop, pause, resume, pull,
+    jobs, show, logs, metrics, checkpoints, predictions, compare_command,
     archive, restore, delete, undo, validate, templates, score, doctor,
 )  # fmt: skip
 

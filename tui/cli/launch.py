@@ -35,23 +35,29 @@ ROOM: Final = 50_000_000
 @click.option(
     "--set", "changes", metavar="KEY=VALUE", multiple=True, help="Set a key, such as training.epochs=2."
 )
+@click.option(
+    "--on", "place", metavar="MACHINE", help="Where: local, or ssh://user@host:port. Else as the file says."
+)
 @click.option("--dry-run", is_flag=True, help="Check spec and data, and show what would be launched.")
 @click.option("--wait", is_flag=True, help="Report until it ends; exit 1 unless it completes.")
 @json_option
-def launch(spec: str, changes: tuple[str, ...], dry_run: bool, wait: bool, as_json: bool) -> int:
+def launch(
+    spec: str, changes: tuple[str, ...], place: str | None, dry_run: bool, wait: bool, as_json: bool
+) -> int:
     """Start a job from a job file or a template.
 
     It goes on without this command and without the app.
     """
     from engine.controller import preparation
-    from tui.cli.settings import spec_of
+    from tui.cli.settings import placed, spec_of
 
-    chosen = spec_of(spec, changes)
+    chosen = spec_of(spec, (*changes, *placed(place)))
     # Checked before anything is opened, so that of bad input nothing is written.
     data = preparation.check(chosen)
     if dry_run:
         return _dry_run(chosen, len(data.train.rows), as_json)
-    need_trainers()
+    if chosen.pod.provider == "local":
+        need_trainers()
     need_room(Home.default().path, Path(chosen.dataset.path).stat().st_size)
     job = _launched(chosen, wait, as_json)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,23 @@ def spec_of(given: str, changes: Iterable[str]) -> JobSpec:
         known = ", ".join(templates())
         raise BadSpec(given, ["is neither a file nor a template"], f"The templates are {known}.")
     return JobSpec.load(Path(given), asked)
+
+
+def placed(machine: str | None) -> list[str]:
+    """The changes that put a job on a machine: `local`, or an SSH address; none for None.
+
+    Raises:
+        BadInput: It is neither.
+    """
+    if machine is None:
+        return []
+    if machine == "local":
+        return [f"pod.{name}=null" for name in ("host", "user", "port", "key")] + ["pod.provider=local"]
+    from engine.pods.ssh_address import SSHAddress
+
+    address = SSHAddress.parse(machine)
+    given = {"host": address.host, "user": address.user, "port": address.port}
+    return ["pod.provider=ssh", *(f"pod.{name}={json.dumps(value)}" for name, value in given.items())]
 
 
 def nested(changes: Iterable[str]) -> dict[str, Any]:

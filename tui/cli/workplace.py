@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from engine.home import Home
 from engine.records import Job
 from engine.store.base import Store
+from tui.cli.output import line, one_line
 
 if TYPE_CHECKING:
     from engine.controller import Controller
@@ -56,6 +57,8 @@ def carry_out(store: Store, deed: Callable[[Controller], Awaitable[T]]) -> T:
             return await deed(controller)
         finally:
             await controller.close()
+            if controller.met:
+                line(one_line(f"{controller.met}."), err=True)
 
     return asyncio.run(work())
 
