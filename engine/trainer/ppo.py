@@ -1,6 +1,7 @@
 """PPO: rewards for what the policy says, a learnt value to compare them with, and a leash to the reference.
 
 An optimizer step is one update with one minibatch (batch_size · gradient_accumulation_steps completions).
+Completions are drawn and measured in blocks of the eval batch, which is halved when memory runs out.
 A rollout's completions are used `ppo_epochs` times. Rollouts draw from torch's random state, which
 checkpoints keep, and a rollout in use is kept too: a resumed run equals one that never stopped.
 """
@@ -18,7 +19,7 @@ from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import EvalLoopOutput
 
 from engine.job.spec import JobSpec
-from engine.trainer import ppo_math, ppo_policy, ppo_prompts, ppo_rollout, ppo_value, rewards
+from engine.trainer import memory, ppo_math, ppo_policy, ppo_prompts, ppo_rollout, ppo_value, rewards
 from engine.trainer.hooks import PodiumTrainer
 from engine.trainer.lora import lora_config
 from engine.trainer.ppo_prompts import Prompt
@@ -53,6 +54,8 @@ class PPO(PodiumTrainer, Trainer):
         reference: The frozen reference model; None where adapters are switched off instead.
         options: What Trainer takes; `model` has its value head.
     """
+
+    control: Any
 
     def __init__(self, spec: JobSpec, tokenizer: Any, reference: Any | None, **options: Any) -> None:
         super().__init__(processing_class=tokenizer, **options)
@@ -123,7 +126,9 @@ class PPO(PodiumTrainer, Trainer):
             count = len(self.train_dataset)
             chosen = [self.train_dataset.prompts[(place * world + own) % count] for place in planned.prompts]
             with self._unspoilt():
-                self._rollout = self.roll_out(planned.rollout, chosen)
+                self._rollout = memory.with_smaller_batches(
+                    self, lambda: self.roll_out(planned.rollout, chosen)
+                )
         batch = self._rollout.rows(planned.rows)
         tokens = self._rollout.rows(planned.minibatch)["mask"].sum()
         named = {"input_ids": batch.pop("tokens"), "attention_mask": batch.pop("attention")}

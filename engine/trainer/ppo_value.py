@@ -80,7 +80,8 @@ class _Block(nn.Module):
     def forward(self, state: Tensor, seen: Tensor) -> Tensor:
         rows, tokens, width = state.shape
         parts = self.attention(self.before(state)).view(rows, tokens, 3, _HEADS, -1).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(*parts, attn_mask=seen)
+        query, key, value = parts
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         state = state + self.mixed(mixed.transpose(1, 2).reshape(rows, tokens, width))
         return state + self.narrow(functional.gelu(self.wide(self.between(state))))
 

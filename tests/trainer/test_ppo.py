@@ -18,6 +18,7 @@ from engine.job.spec import JobSpec, merged
 from engine.trainer import checkpoints
 from engine.trainer.stop import StopRequest
 from tests.trainer import jobs
+from tests.trainer.test_memory import recoveries, room_for
 
 pytestmark = pytest.mark.training
 
@@ -258,6 +259,20 @@ def test_micro_steps_and_memory_change_no_optimizer_step(tmp_path: Path) -> None
         found.append(jobs.by_step(folder, "train", "loss", "grad_norm", "policy_loss", "entropy", "reward"))
     for step, figures in found[0].items():
         assert figures == pytest.approx(found[1][step], rel=1e-3, abs=1e-5)
+
+
+def test_running_out_of_memory_costs_time_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an update (4 rows), and then in drawing the second rollout's completions (blocks of 8 rows)."""
+    room_for(monkeypatch, train_rows=2, eval_rows=5)
+    folder = jobs.make_job(tmp_path / "job", merged(PPO, {"training": {"max_steps": 6}}), ROWS)
+    jobs.run_here(folder)
+    assert recoveries(folder) == [
+        "going on with batches of 2, 4 of them a step",
+        "evaluating with batches of 4",
+    ]
+    assert jobs.events(folder, "result")[0].data["total_steps"] == 6
 
 
 def test_conversations_are_drawn_through_the_chat_template(tmp_path: Path) -> None:
