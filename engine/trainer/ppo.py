@@ -386,7 +386,8 @@ def trainer(
         TrainingError: Of kind `tokenizer`, `dataset` or `model`: prompts or reward model can't be used.
     """
     prompts = [Prompts(ppo_prompts.read(rows, tokenizer, spec)) for rows in (train, held_out)]
-    args = TrainingArguments(**arguments)
+    # DDP can't see from the policy's outputs that the value head is used.
+    args = TrainingArguments(**{**arguments, "ddp_find_unused_parameters": False})
     adapters = lora_config(spec)
     if adapters is not None:
         from peft import get_peft_model
