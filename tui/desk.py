@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.controller import Controller
     from engine.store.base import Done, Store
 
-FIRST: Final = 5.0
+FIRST: Final = 1.0
 """How long the controller waits for the first snapshot, seconds."""
 
 DRAWN: Final = 0.25
@@ -80,7 +80,9 @@ class EngineDesk:
         self._store: Store | None = None
         self._controller: Controller | None = None
         self._trouble = ""
-        self._taken = threading.Event()
+        self._taken = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self, changed: Changed) -> None:
         """Open the store, show what it has, then reconnect to live jobs.
@@ -88,23 +90,37 @@ class EngineDesk:
         Where something is to begin, that is shown first. A store that can't be opened is not an error
         of this call: every snapshot tells of it.
         """
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._open_store(changed)
+            if self._store is not None:
+                await self._open_controller(self._store)
+        finally:
+            self._settled.set()
+            changed()
+
+    async def _open_store(self, changed: Changed) -> None:
         try:
             self._store = await asyncio.to_thread(_opened, self._home)
         except PodiumError as error:
             self._trouble = str(error)
-            changed()
             return
         self._store.subscribe(lambda _: changed())
         if self._begin is None:
             changed()
             # What the store has is drawn first: loading the controller would only delay it.
-            await asyncio.to_thread(self._taken.wait, FIRST)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FIRST):
+                    await self._taken.wait()
             await asyncio.sleep(DRAWN)
-        self._controller = await asyncio.to_thread(_controller, self._store, self._home)
-        await self._controller.start()
+
+    async def _open_controller(self, store: Store) -> None:
+        controller = await asyncio.to_thread(_controller, store, self._home)
+        await controller.start()
+        self._controller = controller
+        self._settled.set()
         if self._begin is not None:
-            await self._begin(self._controller)
-        changed()
+            await self._begin(controller)
 
     def take(self, question: Question) -> Snapshot:
         """Read a snapshot; without a store, an empty one that says why."""
@@ -115,13 +131,15 @@ class EngineDesk:
         links = self._controller.links if self._controller else {}
         trouble = self._controller.trouble if self._controller else ""
         snapshot = snapshots.take(self._store, self._home, question, links, trouble=trouble)
-        self._taken.set()
+        if self._loop is not None and not self._taken.is_set():
+            self._loop.call_soon_threadsafe(self._taken.set)
         return snapshot
 
     async def carry_out(self, wish: Wish) -> str:
-        """Ask the controller."""
+        """Ask the controller, as soon as there is one."""
+        await self._settled.wait()
         if self._controller is None:
-            return "Not connected yet."
+            return self._trouble or "Nothing can be done: the jobs could not be opened."
         return await DEEDS[type(wish)](self._controller, wish)
 
     def now(self) -> datetime:

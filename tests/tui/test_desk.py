@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -121,3 +122,11 @@ def test_every_wish_has_a_deed() -> None:
         return {kind for child in kind.__subclasses__() for kind in ({child} | below(child))}
 
     assert below(wishes.Wish) <= set(DEEDS)
+
+
+async def test_a_wish_that_comes_before_the_controller_is_carried_out_when_it_is_there(stocked: Home) -> None:
+    desk = EngineDesk(stocked)
+    said, _ = await asyncio.gather(desk.carry_out(wishes.ArchiveJobs(("job-01",))), desk.open(lambda: None))
+    assert said == "Archived 1 run. z takes it back."
+    assert shown(desk) == {"job-02", "job-03"}
+    await desk.close()
