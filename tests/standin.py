@@ -73,7 +73,7 @@ def main() -> int:
             time.sleep(options.delay)
             events.append(EventType.TRAIN, step, loss=4.0 / step, epoch=step / 10, tokens=step * 100)
             print(f"step {step} loss {4.0 / step:.4f}")
-            if step % options.every == 0 or asked:
+            if step % options.every == 0 or asked or folder.take_request("save"):
                 save(folder, events, step, options.weights)
             if asked:
                 return 0

@@ -63,6 +63,8 @@ class Gpus:
         self._tool = tool if tool is not None else shutil.which("nvidia-smi")
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
+        self.hangs = False
+        """Does it not answer any more?"""
 
     def read(self) -> list[dict[str, Any]]:
         """What the run that began at the last call has found, one entry a GPU; begins the next one."""
@@ -90,9 +92,11 @@ class Gpus:
         if process.poll() is None:
             # One that does not even die of SIGKILL hangs in the driver: it stays the only one.
             if time.monotonic() - self._started > _GPU_TIMEOUT:
+                self.hangs = True
                 process.kill()
             return []
         self._process = None
+        self.hangs = self.hangs and process.returncode != 0
         assert process.stdout is not None
         with process.stdout as output:
             text = output.read().decode(errors="replace")
@@ -135,6 +139,16 @@ def disk_free(path: Path) -> float | None:
     except OSError:
         return None
     return float(disk.f_bavail * disk.f_frsize)
+
+
+def disk_used(path: Path) -> float | None:
+    """The share of the disk that is used, of what this user may use; 0 to 1."""
+    try:
+        disk = os.statvfs(path)
+    except OSError:
+        return None
+    used, free = disk.f_blocks - disk.f_bfree, disk.f_bavail
+    return used / (used + free) if used + free > 0 else None
 
 
 def _cpu_times() -> tuple[int, int] | None:

@@ -12,6 +12,9 @@ from engine.job.folder import read_json
 
 _WARN_AT: Final = 0.9
 """The share of a limit at which its warning is given."""
+_SAVE_AT: Final = 0.95
+"""The share at which a checkpoint is saved, so that the end itself need not succeed."""
+_NAMES: Final = {"timeout_warning": ("max_hours", "hours"), "cost_cap": ("max_cost_usd", "cost_usd")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,18 @@ class Limits:
             if used >= _WARN_AT * limit:
                 return alert, f"{sentence}: the job is about to be stopped, what is saved stays"
         return None
+
+    def save_due(self, seconds: float) -> str | None:
+        """The limit that is so near that a checkpoint should be saved now, as a sentence."""
+        return next((told for _, limit, used, told in self._used(seconds) if used >= _SAVE_AT * limit), None)
+
+    def standing(self, seconds: float) -> dict[str, float]:
+        """What the heartbeat says of the limits: each that is set, and what of it is used."""
+        return {
+            name: round(figure, 4)
+            for alert, limit, used, _ in self._used(seconds)
+            for name, figure in zip(_NAMES[alert], (limit, used), strict=True)
+        }
 
     def _used(self, seconds: float) -> list[tuple[str, float, float, str]]:
         """Alert, limit, what of it is used, and the sentence, for each limit that is set."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from engine.job.events import EventType
-from engine.supervisor.host import Gpus, Host
+from engine.supervisor.host import Gpus, Host, disk_used
 from engine.supervisor.journal import Journal
 from engine.supervisor.outcome import Timing
 
 _DISK_WARNING_GB: Final = 1.0
+_DISK_FULL: Final = 0.92
+"""The share of the disk at which a checkpoint is saved while there is room for one."""
+_BUSY_PERCENT: Final = 10.0
+"""A GPU that does more than this is at work."""
 
 
 class Pulse:
@@ -28,16 +33,31 @@ class Pulse:
         self._host, self._gpus = Host(folder), Gpus()
         self._started = self._beaten = time.monotonic()
         self._warned: set[str] = set()
+        self.busy = False
+        """Did a GPU work, when they were last looked at?"""
+        self.disk_full = False
+        """Is the disk as good as full?"""
 
-    def beat(self) -> None:
-        """Write a heartbeat if the last one is long enough ago."""
+    def beat(self, guard: Mapping[str, float]) -> None:
+        """Write a heartbeat if the last one is long enough ago.
+
+        Args:
+            guard: The limits that are watched, and what of them is used.
+        """
         now = time.monotonic()
         lively = now - self._started < self._timing.lively
         if now - self._beaten < (self._timing.heartbeat if lively else self._timing.heartbeat_later):
             return
         self._beaten = now
-        host = self._host.read()
-        self._journal.beat(host=host, gpus=self._gpus.read())
+        host, gpus = self._host.read(), self._gpus.read()
+        self._journal.beat(host=host, gpus=gpus, **({"guard": dict(guard)} if guard else {}))
+        if gpus:
+            self.busy = any((gpu["utilization_percent"] or 0) > _BUSY_PERCENT for gpu in gpus)
+        if self._gpus.hangs:
+            self.busy = False
+            self.alert("gpu_tool", "warning", "nvidia-smi does not answer: the GPUs' figures are missing")
+        used = disk_used(self._folder)
+        self.disk_full = used is not None and used >= _DISK_FULL
         free = host["disk_free_gb"]
         if free is not None and free < _DISK_WARNING_GB:
             self.alert("disk_warning", "warning", f"only {free:g} GB are free for {self._folder}")

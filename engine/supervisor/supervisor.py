@@ -33,6 +33,8 @@ PERMANENT: Final = 3
 """The exit status of a trainer that must not be started again."""
 SAME: Final = 3
 """The same failure so often in a row ends the job."""
+_BUSY_PATIENCE: Final = 4
+"""How many times as long a trainer may be silent while a GPU is at work."""
 _NOTE_EVERY: Final = 30.0
 """Seconds between notes for a successor."""
 
@@ -103,6 +105,7 @@ class Supervisor:
         self._slot: Slot | None = None
         self._noted = time.monotonic()
         self._running_since: float | None = None
+        self._saved_for: set[str] = set()
 
     def run(self) -> None:
         """The whole way of a job."""
@@ -321,7 +324,9 @@ class Supervisor:
         why = self._asked()
         silence = time.monotonic() - self._watch.seen_at
         stall = self._limits.stall_minutes
-        if why is None and stall is not None and silence > stall * 60:
+        # A long kernel or a big save is silent, too, but a GPU that is hung in one says 100 % for ever.
+        patience = _BUSY_PATIENCE if self._pulse.busy else 1
+        if why is None and stall is not None and silence > stall * 60 * patience:
             message = f"no event from the trainer for {silence / 60:.0f} min: it is started again"
             self._pulse.alert("stall", "error", message, again=True)
             return Why.STALL
@@ -335,9 +340,22 @@ class Supervisor:
         if self._running_since is not None and (near := self._limits.near(self._seconds())):
             self._pulse.alert(near[0], "warning", near[1])
         if self._watch.ended is None:
-            self._pulse.beat()
+            self._pulse.beat(self._limits.standing(self._seconds()))
+        self._save_in_time()
         if time.monotonic() - self._noted >= _NOTE_EVERY:
             self._note()
+
+    def _save_in_time(self) -> None:
+        """Ask for a checkpoint before a limit or a full disk ends the job; once for each."""
+        reasons = {"limit": self._limits.save_due(self._seconds()), "disk": None}
+        if self._pulse.disk_full:
+            reasons["disk"] = "a disk that is 92 % full"
+        for reason, told in reasons.items():
+            if told and self._running_since is not None and reason not in self._saved_for:
+                self._saved_for.add(reason)
+                with contextlib.suppress(OSError):
+                    self._folder.request("save")
+                self._pulse.alert(f"save_{reason}", "warning", f"a checkpoint is saved ahead of {told}")
 
     def _note(self) -> None:
         """Write down what a successor must know."""

@@ -52,6 +52,9 @@ class Bench:
     def statuses(self) -> list[str]:
         return [event.data["status"] for event in self.events(EventType.STATE)]
 
+    def alerts(self) -> list[str]:
+        return [event.data["alert"] for event in self.events(EventType.ALERT)]
+
     def exit(self) -> dict[str, Any]:
         return read_json(self.folder.exit)
 

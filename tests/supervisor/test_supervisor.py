@@ -183,8 +183,7 @@ def test_max_hours_warns_and_stops(bench: Bench) -> None:
     bench.spec(limits={"max_hours": 0.5 / 3600})
     bench.run(standin.argv(**SLOW))
     assert bench.statuses() == ["running", "cancelled"]
-    (alert,) = bench.events(EventType.ALERT)
-    assert alert.data["alert"] == "timeout_warning"
+    assert bench.alerts() == ["timeout_warning", "save_limit"]
     assert "max_hours" in bench.exit()["error"]
     assert bench.events(EventType.CHECKPOINT)[-1].step == bench.events(EventType.TRAIN)[-1].step
 
@@ -193,7 +192,7 @@ def test_the_cost_cap_stops(bench: Bench) -> None:
     bench.spec(limits={"max_cost_usd": 1.0}, pod={"cost_per_hour": 7200.0})
     bench.run(standin.argv(**SLOW))
     assert bench.statuses() == ["running", "cancelled"]
-    assert [event.data["alert"] for event in bench.events(EventType.ALERT)] == ["cost_cap"]
+    assert bench.alerts() == ["cost_cap", "save_limit"]
     assert "max_cost_usd" in bench.exit()["error"]
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from typing import Final
+
+_LOOKING_FOR_PACKAGES: Final = ("environment", "machine")
 
 
 @cache
@@ -18,4 +21,6 @@ def source(name: str) -> bytes:
 def invocation(name: str, python: str = "python3") -> tuple[list[str], bytes]:
     """The command that runs a program, and the bytes that its stdin begins with: the text itself."""
     text = source(name)
-    return [python, "-u", "-c", f"import sys;exec(sys.stdin.buffer.read({len(text)}))"], text
+    # Without site-packages it starts in half the time; only what looks for packages needs them.
+    alone = [] if name in _LOOKING_FOR_PACKAGES else ["-I", "-S"]
+    return [python, *alone, "-u", "-c", f"import sys;exec(sys.stdin.buffer.read({len(text)}))"], text
