@@ -60,6 +60,45 @@ def test_sound_data_is_described(podium: Podium, data: Path) -> None:
     assert "20 rows" in podium("validate", data).stdout
 
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize(
+    ("file", "method", "format"),
+    [
+        ("capitals", "sft", "messages"),
+        ("capitals-text", "cpt", "text"),
+        ("capitals-pairs", "dpo", "preference"),
+        ("capitals-pairs", "orpo", "preference"),
+        ("capitals-prompts", "rlhf", "prompt"),
+    ],
+)
+def test_data_of_every_method_is_described(podium: Podium, file: str, method: str, format: str) -> None:
+    result = podium("validate", EXAMPLES / f"{file}.jsonl", "--method", method, "--json")
+    found = told(result.stdout)["dataset"]
+    assert (found["format"], found["warnings"]) == (format, [])
+    other = "cpt" if method != "cpt" else "dpo"
+    refused = podium("validate", EXAMPLES / f"{file}.jsonl", "--method", other)
+    assert refused.returncode == 2
+    assert "Rows need" in one_line(refused.stderr)
+
+
+def test_a_pair_that_is_none_is_named_by_its_row(podium: Podium, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": "a", "chosen": "b", "rejected": "c"}, {"prompt": "a", "chosen": "b", "rejected": "b"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = podium("validate", path, "--method", "dpo")
+    assert result.returncode == 2
+    assert "row 2: 'chosen' and 'rejected' are the same" in one_line(result.stderr)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_would_launch(podium: Podium, path: Path, home: Path) -> None:
+    shown = yaml.safe_load(podium("launch", path, "--dry-run").stdout)
+    assert shown["name"].startswith("capitals")
+    assert not home.exists()
+
+
 def test_a_broken_row_is_named_by_its_number(podium: Podium, broken: Path, home: Path) -> None:
     result = podium("validate", broken)
     assert result.returncode == 2
