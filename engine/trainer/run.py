@@ -9,7 +9,7 @@ from engine.errors import TrainingError
 from engine.job.events import EventType, EventWriter, Phase
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
-from engine.trainer import checkpoints, failures, finish, log, memory, setup
+from engine.trainer import checkpoints, failures, log, memory, setup
 from engine.trainer.attempt import Attempt
 from engine.trainer.progress import Progress
 from engine.trainer.stop import StopNow, StopRequest
@@ -44,6 +44,9 @@ def run(folder: JobFolder, events: EventWriter, stop: StopRequest) -> None:
     while (outcome := _train(attempt, data)) is Outcome.OUT_OF_MEMORY:
         memory.shrink(attempt)
     if outcome is Outcome.FINISHED:
+        # Late, for it loads transformers, which is to be loaded as `setup.quiet` wants it.
+        from engine.trainer import finish
+
         finish.finish(attempt, _best_whole(attempt), data)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import warnings
@@ -77,7 +78,7 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
         attempt.recovery(fallback.failure, fallback.action)
     import transformers
 
-    from engine.trainer import arguments, methods, model
+    from engine.trainer import arguments, methods, model, rehearsal
     from engine.trainer.predictions import Predictor
     from engine.trainer.reporter import Reporter
 
@@ -87,6 +88,8 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
     trainer = build_trainer(attempt.spec, loaded, tokenizer, data.train, data.eval, data.format, common)
     trainer.attempt = attempt
     trainer.remove_callback(transformers.PrinterCallback)
+    if rehearsal.wanted(attempt.spec, loaded):
+        trainer.add_callback(rehearsal.Rehearsal(attempt, trainer))
     trainer.add_callback(Reporter(attempt, trainer, _best(attempt)))
     if attempt.spec.predictions.enabled:
         trainer.add_callback(Predictor(attempt, trainer, tokenizer, data.eval, data.format))
@@ -104,6 +107,8 @@ def quiet(spec: JobSpec) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if spec.model.build is not None and spec.finish.push_to_hub is None:
         os.environ["HF_HUB_OFFLINE"] = "1"
+    # It warns of kernels that it does without, in a line that is none of the log's.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import datasets
     import transformers
 

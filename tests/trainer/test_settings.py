@@ -38,6 +38,7 @@ TRAINING: dict[str, tuple[Any, str, Any]] = {
 OURS = {
     "keep_checkpoints": "test_checkpoints.py",
     "early_stopping_evals": "test_control.py",
+    "rehearsal": "test_rehearsal.py",
 }
 """Keys that Podium carries out by itself, and where that is tested."""
 

@@ -20,7 +20,7 @@ from tui.cli.output import emit, line, one_line
 from tui.cli.workplace import carry_out, opened
 
 if TYPE_CHECKING:
-    from engine.controller import Controller
+    from engine.controller import Controller, preparation
     from engine.job.spec import JobSpec
 
 TRAINERS: Final = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
@@ -39,10 +39,17 @@ ROOM: Final = 50_000_000
     "--on", "place", metavar="MACHINE", help="Where: local, or ssh://user@host:port. Else as the file says."
 )
 @click.option("--dry-run", is_flag=True, help="Check spec and data, and show what would be launched.")
+@click.option("--gpu", metavar="NAME", help="Estimate the time of a dry run for that GPU, such as H100.")
 @click.option("--wait", is_flag=True, help="Report until it ends; exit 1 unless it completes.")
 @json_option
 def launch(
-    spec: str, changes: tuple[str, ...], place: str | None, dry_run: bool, wait: bool, as_json: bool
+    spec: str,
+    changes: tuple[str, ...],
+    place: str | None,
+    dry_run: bool,
+    gpu: str | None,
+    wait: bool,
+    as_json: bool,
 ) -> int:
     """Start a job from a job file or a template.
 
@@ -55,7 +62,7 @@ def launch(
     # Checked before anything is opened, so that of bad input nothing is written.
     data = preparation.check(chosen)
     if dry_run:
-        return _dry_run(chosen, len(data.train.rows), as_json)
+        return _dry_run(chosen, data, gpu, as_json)
     if chosen.pod.provider == "local":
         need_trainers()
     need_room(Home.default().path, Path(chosen.dataset.path).stat().st_size)
@@ -69,13 +76,23 @@ def launch(
     return FAILED if wait and job.status != Status.COMPLETED else 0
 
 
-def _dry_run(spec: JobSpec, rows: int, as_json: bool) -> int:
+def _dry_run(spec: JobSpec, data: preparation.Data, gpu: str | None, as_json: bool) -> int:
     import yaml
 
+    from engine.job import dataset, estimate
+
+    rows, held_out = len(data.train.rows), data.eval.rows if data.eval is not None else None
+    if held_out is None:
+        train, held_out = dataset.split(data.train, spec.dataset, spec.training.seed)
+    else:
+        train = data.train.rows
+    found = estimate.estimate(spec, train, len(held_out), gpu=gpu)
     if as_json:
-        emit("spec", spec.to_json(), rows=rows)
+        emit("spec", spec.to_json(), rows=rows, estimate=found.to_json())
     else:
         line(yaml.safe_dump(spec.to_json(), sort_keys=False, allow_unicode=True).rstrip())
+        for told in estimate.told(found):
+            line(f"# {told}")
         line(f"# {rows} rows, all fit for {spec.method}. Nothing was launched.")
     return 0
 

@@ -1,0 +1,117 @@
+"""What a job will take: sizes from published models, parts that follow their formulas, figures that grow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.job import estimate
+from engine.job.shape import KNOWN, shape_of
+from engine.job.spec import JobSpec, merged
+
+ROWS = [{"prompt": "x" * 400, "completion": "y" * 396} for _ in range(100)]
+
+
+def job(**changes: Any) -> JobSpec:
+    given = {"name": "a", "template": "sft_standard", "dataset": {"path": "d"}}
+    return JobSpec.parse(merged(given, changes), "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("meta-llama/Llama-3.2-1B", 1.2358),
+        ("meta-llama/Llama-3.2-3B", 3.2127),
+        ("meta-llama/Llama-3.1-8B", 8.0303),
+        ("meta-llama/Llama-2-7b-hf", 6.7384),
+        # Qwen's queries, keys and values have biases besides.
+        ("Qwen/Qwen2.5-0.5B", 0.4940),
+        ("Qwen/Qwen2.5-1.5B", 1.5437),
+        ("Qwen/Qwen2.5-7B", 7.6156),
+    ],
+)
+def test_a_known_model_has_as_many_weights_as_is_published(name: str, billions: float) -> None:
+    assert KNOWN[name].weights / 1e9 == pytest.approx(billions, abs=2e-4)
+
+
+def test_a_config_tells_the_sizes(tmp_path: Path) -> None:
+    config = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    (tmp_path / "config.json").write_text(json.dumps({**config, "intermediate_size": 64}))
+    shape = shape_of(job(model={"name": str(tmp_path)}))
+    assert shape is not None
+    # Untied embeddings, four attention matrices, three of the MLP, norms.
+    assert shape.weights == 2 * 100 * 32 + 2 * (4 * 32 * 32 + 3 * 32 * 64) + 5 * 32
+
+
+def test_of_an_unknown_model_memory_and_time_are_unknown_and_tokens_are_not() -> None:
+    found = estimate.estimate(job(model={"name": "nobody/nothing"}), ROWS, 10, gpu="H100")
+    assert (found.memory, found.seconds, found.dollars) == (None, None, None)
+    assert found.tokens == 100 * 3 * 200
+    assert "unknown" in "\n".join(estimate.told(found))
+
+
+def test_operations_of_a_token_are_those_of_published_counts() -> None:
+    """LoRA at 2,048 tokens without checkpointing: 5.41 and 31.9 GFLOP."""
+    for name, gigas in (("meta-llama/Llama-3.2-1B", 5.41), ("meta-llama/Llama-3.1-8B", 31.9)):
+        flops = estimate.flops_a_token(job(training={"gradient_checkpointing": False}), KNOWN[name], 2048)
+        assert flops / 1e9 == pytest.approx(gigas, rel=0.03)
+
+
+def test_full_training_takes_16_bytes_a_weight_in_fp32() -> None:
+    """Weights, gradients and two moments of 4 bytes each."""
+    spec = job(lora=None, quantization=None, model={"dtype": "fp32"}, training={"optimizer": "adamw_torch"})
+    used = estimate.memory(spec, KNOWN["meta-llama/Llama-3.2-1B"])
+    weights = KNOWN["meta-llama/Llama-3.2-1B"].weights
+    assert used.weights + used.gradients + used.optimizer == 16 * weights
+
+
+def test_nf4_takes_a_little_more_than_half_a_byte_a_linear_weight() -> None:
+    shape = KNOWN["meta-llama/Llama-2-7b-hf"]
+    used = estimate.memory(job(), shape)
+    assert used.weights == pytest.approx(
+        shape.linears * 0.516 + (shape.weights - shape.linears) * 2, rel=1e-3
+    )
+    assert 3.5e9 < used.weights < 4.1e9
+
+
+def test_more_of_anything_takes_more() -> None:
+    shape = KNOWN["meta-llama/Llama-3.2-1B"]
+    least = estimate.memory(job(), shape).total
+    for section, key, value in (
+        ("training", "batch_size", 8),
+        ("training", "max_length", 4096),
+        ("training", "gradient_checkpointing", False),
+        ("training", "optimizer", "adamw_torch"),
+        ("lora", "r", 256),
+    ):
+        assert estimate.memory(job(**{section: {key: value}}), shape).total > least, key
+    assert estimate.memory(job(quantization=None), shape).total > least
+    assert estimate.memory(job(lora=None, quantization=None), shape).total > least + 10e9
+
+
+def test_every_optimizer_has_a_size() -> None:
+    from typing import get_args
+
+    from engine.job.spec import Optimizer
+
+    for optimizer in get_args(Optimizer):
+        assert (
+            estimate.memory(job(training={"optimizer": optimizer}), KNOWN["Qwen/Qwen2.5-0.5B"]).optimizer >= 0
+        )
+
+
+def test_time_and_cost_follow_from_a_known_speed() -> None:
+    spec = job(pod={"cost_per_hour": 3.6})
+    found = estimate.estimate(spec, ROWS, 0, tokens_per_second=100.0)
+    assert found.seconds == pytest.approx(60_000 / 100)
+    assert found.dollars == pytest.approx(0.6)
+    slower = estimate.estimate(spec, ROWS, 0, gpu="NVIDIA L4")
+    faster = estimate.estimate(spec, ROWS, 0, gpu="NVIDIA H100 80GB HBM3")
+    assert (slower.gpu, faster.gpu) == ("L4", "H100")
+    assert slower.seconds is not None and faster.seconds is not None
+    assert slower.seconds / faster.seconds == pytest.approx(989 / 121)
+    steps = estimate.estimate(job(training={"max_steps": 10}), ROWS, 0)
+    assert steps.tokens == 10 * 32 * 200
