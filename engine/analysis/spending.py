@@ -1,11 +1,63 @@
-"""What a run cost, and how much of it came after its best checkpoint. Pure."""
+"""What a run cost, on what, and how much of it came after its best checkpoint. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
+from engine.job.events import Event, EventType, Phase, Status
 from engine.records import Checkpoint, Job
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one phase of a run took.
+
+    Args:
+        phase: A `Phase`; `idle` is waiting in the queue, paused, or between a failure and the next attempt.
+        seconds: How long, over all attempts, by the pod's clock.
+        dollars: At the run's price; None when that is unknown.
+    """
+
+    phase: str
+    seconds: float
+    dollars: float | None
+
+
+def ledger(events: Sequence[Event], cost_per_hour: float | None) -> tuple[Spent, ...]:
+    """Where a run's time and money went, the most expensive phase first.
+
+    All times are the pod's, so a clock that is off changes nothing, and one that is set back while the
+    run goes on takes nothing away. The phases add up to the time from the first event to the last.
+
+    Args:
+        events: The run's events by seq; those of types phase, state, recovery and heartbeat matter.
+        cost_per_hour: Dollars; None is unknown.
+    """
+    seconds: dict[str, float] = {}
+    phase: str = Phase.IDLE
+    for before, event in zip([None, *events], events, strict=False):
+        if before is not None:
+            passed = (event.ts - before.ts).total_seconds()
+            seconds[phase] = seconds.get(phase, 0.0) + max(0.0, passed)
+        phase = _busy_with(event, phase)
+    price = None if cost_per_hour is None else cost_per_hour / 3600
+    found = [
+        Spent(name, lasted, None if price is None else price * lasted)
+        for name, lasted in seconds.items()
+        if lasted > 0
+    ]
+    return tuple(sorted(found, key=lambda spent: -spent.seconds))
+
+
+def _busy_with(event: Event, phase: str) -> str:
+    """What the pod is busy with from an event on."""
+    if event.type == EventType.PHASE:
+        return str(event.data.get("phase") or phase)
+    if event.type == EventType.STATE:
+        return phase if event.data.get("status") == Status.RUNNING else Phase.IDLE
+    return Phase.IDLE if event.type == EventType.RECOVERY else phase
 
 
 def best_checkpoint(job: Job, checkpoints: Iterable[Checkpoint]) -> Checkpoint | None:
