@@ -154,6 +154,9 @@ class TrainingSpec(Section):
     seed: Count = 42
     early_stopping_evals: Positive | None = None
     """Stop after this many evaluations without a better score; null never does."""
+    on_divergence: Literal["alert", "stop", "rollback"] = "alert"
+    """When the loss rises for good or is no number: tell; or end with the best checkpoint; or go back to
+    the last good one and on with half the learning rate, three times at most."""
     rehearsal: bool | None = None
     """Try the longest batch, an eval batch and a save before step 1, and leave no trace of them; null does
     so with models of 50 million weights and more: smaller ones come to all three within seconds."""

@@ -29,6 +29,9 @@ class Attempt:
         score: The newest evaluation's score.
         clock: The time that this attempt takes.
         exhausted: What said that memory ran out, the last time it did.
+        diverged: How training diverged, the last time it did.
+        rollbacks: How often this process went back because it did.
+        rate: The peak learning rate to go on with after that; None leaves the schedule's.
     """
 
     folder: JobFolder
@@ -40,6 +43,9 @@ class Attempt:
     score: Score | None = None
     clock: Clock = field(default_factory=Clock)
     exhausted: str = ""
+    diverged: Any = None
+    rollbacks: int = 0
+    rate: float | None = None
 
     def restore(self, progress: Progress) -> None:
         """Go on from a checkpoint's progress, with what was learnt about memory before and since."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from engine.job.events import EventType, Phase, number
 from engine.trainer import checkpoints, log
 from engine.trainer.attempt import Attempt
+from engine.trainer.divergence import ALARMS, Diverged
 from engine.trainer.hooks import announce, rotate
 from engine.trainer.stop import StopNow
 from scorer import order_key
@@ -51,6 +52,9 @@ class Reporter(_Base):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Training is about to start, from step 0 or from a checkpoint's step."""
         self.trainer.restore_progress()
+        if self.attempt.rate is not None:
+            self._put_learning_rate(self.attempt.rate)
+            self.attempt.rate = None
         self.attempt.phase(Phase.TRAIN, state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -144,6 +148,8 @@ class Reporter(_Base):
         if (alarm := _ALARMS.get(verdict.name)) and alarm[0] not in self._alarmed:
             self._alarmed.add(alarm[0])
             self.attempt.alert(alarm[0], verdict.evidence, alarm[1], step)
+            if alarm[0] in ALARMS and self.attempt.spec.training.on_divergence != "alert":
+                raise Diverged(alarm[0], verdict.evidence, step, self.trainer.lr_scheduler.base_lrs[0])
 
     def _stop_early(self, step: int, control: Any) -> None:
         """Count evaluations without a better score, and stop after as many as the spec says."""
@@ -166,12 +172,15 @@ class Reporter(_Base):
         if rate is None or not 0 <= rate < math.inf:
             self.attempt.alert("learning_rate_refused", f"{wanted!r} is no learning rate", "warning", step)
             return
+        self._put_learning_rate(rate)
+        self.attempt.alert("learning_rate_changed", f"learning rate set to {rate:g}, as asked", "info", step)
+
+    def _put_learning_rate(self, rate: float) -> None:
         schedule, optimizer = self.trainer.lr_scheduler, self.trainer.optimizer
         schedule.base_lrs = [rate] * len(schedule.base_lrs)
         schedule._last_lr = _scheduled(schedule)
         for group, now in zip(optimizer.param_groups, schedule._last_lr, strict=True):
             group["initial_lr"], group["lr"] = rate, now
-        self.attempt.alert("learning_rate_changed", f"learning rate set to {rate:g}, as asked", "info", step)
 
 
 def _eval_figures(metrics: dict[str, Any]) -> dict[str, Any]:

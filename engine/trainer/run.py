@@ -9,8 +9,9 @@ from engine.errors import TrainingError
 from engine.job.events import EventType, EventWriter, Phase
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
-from engine.trainer import checkpoints, failures, log, memory, setup
+from engine.trainer import checkpoints, divergence, failures, log, memory, setup
 from engine.trainer.attempt import Attempt
+from engine.trainer.divergence import Diverged
 from engine.trainer.progress import Progress
 from engine.trainer.stop import StopNow, StopRequest
 from scorer import RunScorer
@@ -26,6 +27,7 @@ class Outcome(StrEnum):
     FINISHED = "finished"
     STOPPED = "stopped"
     OUT_OF_MEMORY = "out of memory"
+    DIVERGED = "diverged"
 
 
 def run(folder: JobFolder, events: EventWriter, stop: StopRequest) -> None:
@@ -41,8 +43,12 @@ def run(folder: JobFolder, events: EventWriter, stop: StopRequest) -> None:
     log.line(f"{spec.name}: loading")
     checkpoints.clean(folder)
     data = setup.read_data(attempt)
-    while (outcome := _train(attempt, data)) is Outcome.OUT_OF_MEMORY:
-        memory.shrink(attempt)
+    while (outcome := _train(attempt, data)) in (Outcome.OUT_OF_MEMORY, Outcome.DIVERGED):
+        if outcome is Outcome.OUT_OF_MEMORY:
+            memory.shrink(attempt)
+        elif not divergence.go_on(attempt, attempt.diverged):
+            outcome = Outcome.FINISHED
+            break
     if outcome is Outcome.FINISHED:
         # Late, for it loads transformers, which is to be loaded as `setup.quiet` wants it.
         from engine.trainer import finish
@@ -74,6 +80,10 @@ def _train(attempt: Attempt, data: setup.Data) -> Outcome:
         if not done:
             trainer.save_now()
         return _stopped(trainer)
+    except Diverged as seen:
+        # Without its traceback, which holds the model.
+        attempt.diverged = seen.with_traceback(None)
+        return Outcome.DIVERGED
     except (RuntimeError, MemoryError) as error:
         if not failures.out_of_memory(error):
             raise

@@ -1,0 +1,81 @@
+"""When the loss runs away or is no number: stop with what was best, or go back and try more gently."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from engine.errors import TrainingError
+from engine.job.events import EventType
+from engine.trainer import checkpoints, memory
+from engine.trainer.attempt import Attempt
+
+ALARMS: Final = ("loss_nan", "loss_diverging")
+"""The alerts that mean it."""
+
+_MOST: Final = 3
+"""Times that a process goes back before it gives up."""
+
+_GENTLER: Final = 0.5
+"""What the learning rate is multiplied with each time."""
+
+
+class Diverged(Exception):
+    """Leave the training loop.
+
+    Args:
+        alarm: One of `ALARMS`.
+        evidence: What was seen, one sentence.
+        step: At which step.
+        rate: The peak learning rate that it happened with.
+    """
+
+    def __init__(self, alarm: str, evidence: str, step: int, rate: float) -> None:
+        super().__init__(evidence)
+        self.alarm = alarm
+        self.evidence = evidence
+        self.step = step
+        self.rate = rate
+
+
+def go_on(attempt: Attempt, seen: Diverged) -> bool:
+    """Do as the spec says; True when training is to go on from the checkpoint that is now the newest.
+
+    After a loss that is no number that is the newest checkpoint with a score; when the loss rose, so that
+    newer ones are worse, it is the best. Without any, training starts anew.
+
+    Raises:
+        TrainingError: Of kind `diverged`: it is to stop, and no checkpoint is worth keeping.
+    """
+    good = _good(attempt, seen.alarm)
+    if attempt.spec.training.on_divergence == "stop" or attempt.rollbacks >= _MOST:
+        if good is None:
+            advice = "Lower training.learning_rate or training.max_grad_norm, or look at the data."
+            raise TrainingError("diverged", seen.evidence, advice)
+        attempt.recovery(seen.evidence, f"stopping; checkpoint-{good.step} is still good", seen.step)
+        attempt.progress.finished = True
+        return False
+    attempt.rollbacks += 1
+    attempt.rate = seen.rate * _GENTLER
+    for newer in checkpoints.readable(attempt.folder):
+        if good is None or newer.step > good.step:
+            checkpoints.remove(newer)
+            path = str(newer.path.relative_to(attempt.folder.path))
+            attempt.events.append(EventType.CHECKPOINT, newer.step, path=path, removed=True)
+    place = f"to {good.path.name}" if good is not None else "to the beginning"
+    attempt.shrink(learning_rate=attempt.rate)
+    attempt.recovery(seen.evidence, f"going back {place} with a learning rate of {attempt.rate:g}", seen.step)
+    memory.free()
+    return True
+
+
+def _good(attempt: Attempt, alarm: str) -> checkpoints.Checkpoint | None:
+    """The checkpoint to go back to."""
+    scored = [
+        item
+        for item in checkpoints.readable(attempt.folder)
+        if item.score is not None and math.isfinite(item.score.total) and not checkpoints.damage(item.path)
+    ]
+    if alarm == "loss_diverging":
+        scored = checkpoints.by_score(scored)
+    return scored[0] if scored else None
