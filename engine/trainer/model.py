@@ -33,7 +33,7 @@ def load(spec: JobSpec, folder: JobFolder, rows: list[dict[str, Any]]) -> tuple[
     revision = spec.model.revision
     if spec.model.build is not None:
         source, revision = str(_built(spec, folder, rows)), None
-    return _model(spec, source, revision), _tokenizer(spec, source, revision)
+    return _model(spec, source, revision), load_tokenizer(spec, source, revision)
 
 
 def _built(spec: JobSpec, folder: JobFolder, rows: list[dict[str, Any]]) -> Path:
@@ -58,7 +58,8 @@ def _model(spec: JobSpec, source: str, revision: str | None) -> Any:
     return _loaded(AutoModelForCausalLM, "model", spec, source, revision, **options)
 
 
-def _tokenizer(spec: JobSpec, source: str, revision: str | None) -> Any:
+def load_tokenizer(spec: JobSpec, source: str, revision: str | None) -> Any:
+    """The tokenizer alone; it fails as `load` does."""
     from transformers import AutoTokenizer
 
     tokenizer = _loaded(AutoTokenizer, "tokenizer", spec, source, revision)

@@ -176,3 +176,23 @@ def test_a_dry_run_tells_what_the_job_will_take(podium: Podium, data: Path) -> N
     assert found["dollars"] == pytest.approx(found["seconds"] / 1800)
     shown = podium("launch", "sft_standard", "--dry-run", *change).stdout
     assert "# GPU memory: about" in shown and "# Time: about" in shown and "# Cost: about" in shown
+
+
+@pytest.mark.training
+def test_rows_are_shown_as_a_model_sees_them_with_what_is_learnt_marked(
+    podium: Podium, data: Path, tmp_path: Path
+) -> None:
+    from engine.job import dataset
+    from engine.job.spec import BuildSpec
+    from engine.trainer.build import build
+
+    rows = dataset.read(data).rows
+    build(BuildSpec(vocab_size=320, hidden_size=16, layers=1, heads=2), rows, 0, tmp_path / "model")
+    found = told(podium("validate", data, "--model", tmp_path / "model", "--json").stdout)["dataset"]
+    first = found["samples"][0]
+    learnt = "".join(run["text"] for run in first if run["trained"])
+    assert learnt and any(not run["trained"] for run in first)
+    assert f"▶{learnt.splitlines()[0]}" in podium("validate", data, "--model", tmp_path / "model").stdout
+    refused = podium("validate", data, "--model", tmp_path / "nothing")
+    assert refused.returncode == 2
+    assert "no such folder" in refused.stderr
