@@ -4,10 +4,12 @@
 # make wheel  builds dist/podium-*.whl
 # make clean  removes what these made
 #
-# PYTHON=… names the Python to set up with; it must be 3.11 or newer.
+# PYTHON=… names the Python to set up with; it must be 3.11 or newer. WORKERS=… is how many tests run side by
+# side; one that trains takes a gigabyte of memory.
 
 PYTHON ?= python3
 VENV   ?= .venv
+WORKERS ?= 2
 BIN    := $(VENV)/bin
 PY     := $(BIN)/python
 # Stamps: the environment is there; what `run` needs is in it; what `test` needs is in it.
@@ -25,7 +27,7 @@ test: $(DEV)
 	@$(MAKE) --no-print-directory check
 
 check: static
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 static:
 	$(PY) -m ruff check .
