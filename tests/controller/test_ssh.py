@@ -293,6 +293,16 @@ async def test_a_pull_goes_on_where_it_was_cut_off(laptop: Laptop, server: Serve
     assert files(near) == files(far)
 
 
+async def test_a_run_of_a_machine_that_is_gone_can_be_deleted_and_brought_back(
+    laptop: Laptop, server: Server, data: Path
+) -> None:
+    controller, job_id = await finished(laptop, server, data, steps=5)
+    server.stop()
+    assert (await controller.delete([job_id])).job_ids == (job_id,)
+    await controller.undo()
+    assert laptop.home.job(job_id).events.exists()
+
+
 async def test_what_does_not_verify_is_not_kept(laptop: Laptop, server: Server, data: Path) -> None:
     controller, job_id = await finished(laptop, server, data, steps=5)
     far, near = there(server, job_id).checkpoint(5), laptop.home.job(job_id).checkpoint(5)

@@ -182,7 +182,7 @@ async def test_nothing_is_lost_or_doubled_while_connections_die_and_freeze_under
     running = asyncio.create_task(stream.run())
     dice, states = random.Random(5), set()
     try:
-        for turn in range(20):
+        for turn in range(50):
             await comes(lambda: stream.link == "live", f"live before break {turn}")
             await asyncio.sleep(dice.uniform(0, 0.15))
             frozen = server.freeze() if turn % 7 == 3 else []
