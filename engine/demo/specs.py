@@ -6,15 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from engine.demo.data import EVAL_ROWS, TRAIN_ROWS
-from engine.job.spec import (
-    BuildSpec,
-    DatasetSpec,
-    JobSpec,
-    LimitsSpec,
-    ModelSpec,
-    PodSpec,
-    TrainingSpec,
-)
+from engine.job.placement import LimitsSpec, PodSpec
+from engine.job.spec import BuildSpec, DatasetSpec, JobSpec, ModelSpec, TrainingSpec
 
 LEARNING_RATES: Final = (1e-3, 3e-3)
 
