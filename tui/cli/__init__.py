@@ -19,6 +19,7 @@ from tui.cli.jobs import jobs, show
 from tui.cli.launch import launch
 from tui.cli.logs import logs
 from tui.cli.output import colour_wanted, interactive
+from tui.cli.pods import pods
 from tui.cli.predictions import predictions
 from tui.cli.progress import checkpoints, metrics
 from tui.cli.pull import pull
@@ -27,7 +28,7 @@ from tui.cli.score import score
 from tui.cli.templates import templates
 
 COMMANDS: Final = (
-    demo, launch, stop, pause, resume, pull,
+    demo, launch, stop, pause, resume, pull, pods,
     jobs, show, logs, metrics, checkpoints, predictions, compare_command,
     archive, restore, delete, undo, validate, templates, score, doctor,
 )  # fmt: skip
