@@ -95,7 +95,7 @@ def prepared(spec: JobSpec, data: Path, place: Path) -> JobFolder:
 
 
 def timed(trainer: Any) -> float:
-    """Seconds that training takes, without loading; of CPU time where there is no GPU: others can't delay it."""
+    """Seconds that training takes, without loading; CPU time where there is no GPU: others can't delay it."""
     import torch
 
     clock = time.perf_counter if torch.cuda.is_available() else time.process_time

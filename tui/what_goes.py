@@ -7,9 +7,9 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
+from engine.analysis import format as words
 from engine.analysis.history import best_of, model_of
 from engine.records import Job
-from tui import words
 from tui.widgets.clean import clean
 
 _MOST: Final = 6

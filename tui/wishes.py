@@ -10,12 +10,12 @@ from typing import Any, Final, Literal
 
 from textual.message import Message
 
+from engine.analysis.format import dollars, listed
 from engine.analysis.snapshot import Snapshot
 from engine.job.events import Status
 from engine.records import Job
 from tui.commands import Command
 from tui.what_goes import what_goes
-from tui.words import dollars, listed
 
 ScreenName = Literal["job", "comparison", "history"]
 """The names of the three screens, which are Textual modes."""

@@ -13,11 +13,12 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from engine.analysis import format as words
 from engine.analysis.comparison import Comparison
 from engine.analysis.history import by_model, model_of
 from engine.analysis.snapshot import Snapshot
 from engine.records import Job
-from tui import wishes, words
+from tui import wishes
 from tui.commands import Command
 from tui.screens.base import PodiumScreen
 from tui.themes import run_style

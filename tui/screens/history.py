@@ -10,12 +10,13 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from engine.analysis import format as words
 from engine.analysis.filter_fields import completions
 from engine.analysis.filters import Filter
 from engine.analysis.history import model_of
 from engine.errors import PodiumError
 from engine.records import Job
-from tui import wishes, words
+from tui import wishes
 from tui.commands import Command
 from tui.screens.base import PodiumScreen
 from tui.widgets.clean import clean

@@ -115,8 +115,9 @@ class JobScreen(PodiumScreen):
         self.now = snapshot.taken_at if snapshot else None
         self.set_class(snapshot is not None and snapshot.job is None, "-nothing")
         self.set_class(snapshot is None, "-waiting")
-        for nothing in self.query("#nothing").results(Static):  # the first snapshot may come before the panes
-            nothing.update(_waiting(snapshot))
+        if self.detail is None:
+            for nothing in self.query("#nothing").results(Static):  # a snapshot may come before the panes
+                nothing.update(_waiting(snapshot))
 
     def subject(self) -> tuple[str, ...]:
         """The run on the screen."""

@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 
+from engine.analysis.format import UNKNOWN, count, loss, percent, size
 from engine.analysis.snapshot import JobDetail
 from engine.records import Checkpoint
 from scorer import Validity
@@ -19,7 +20,6 @@ from tui.widgets.bars import level
 from tui.widgets.clean import clean
 from tui.widgets.line_list import LineList
 from tui.widgets.title_line import TitleLine
-from tui.words import UNKNOWN, count, loss, percent, size
 
 QUIET = "$text-muted"
 

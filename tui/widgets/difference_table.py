@@ -8,8 +8,8 @@ from typing import Any, Final
 from textual.content import Content
 from textual.reactive import reactive
 
+from engine.analysis import format as words
 from engine.analysis.comparison import Comparison, Difference
-from tui import words
 from tui.commands import Commanding
 from tui.widgets.clean import clean
 from tui.widgets.line_list import LineList

@@ -7,8 +7,8 @@ from typing import Final
 from rich.cells import cell_len
 from textual.content import Content
 
+from engine.analysis import format as words
 from engine.analysis.history import ModelRuns, spark_values
-from tui import words
 from tui.widgets.bars import spark
 from tui.widgets.clean import clean
 from tui.widgets.run_cells import Piece, fit

@@ -12,11 +12,11 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input
 
+from engine.analysis.format import count
 from engine.analysis.snapshot import JobDetail
 from tui.commands import Command, Commanding
 from tui.widgets.log_view import LogView
 from tui.widgets.title_line import TitleLine
-from tui.words import count
 
 
 class EditFilter(Command):

@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from engine.analysis.format import count, dollars, short
 from engine.analysis.snapshot import ChartView, JobDetail
 from engine.records import Axis, Curve
 from tui.commands import Command, Commanding
@@ -20,7 +21,6 @@ from tui.widgets.chart import SMOOTHINGS, Chart
 from tui.widgets.marks import marks
 from tui.widgets.plot import Line
 from tui.widgets.title_line import TitleLine
-from tui.words import count, dollars, short
 
 LABELS: Final = {
     "loss": "train",
@@ -186,7 +186,7 @@ class LossPane(Commanding, Vertical):
     def _read(self) -> None:
         chart, detail = self.chart, self.detail
         if detail is None or chart.cross is None:
-            self._reading.update(Content(""))
+            self._reading.update(Content(""), layout=False)
             return
         words = [Content.assemble("▏", (place(self._here(chart.cross), chart.view.axis), "bold"))]
         for name in chart.view.metrics:
@@ -196,7 +196,7 @@ class LossPane(Commanding, Vertical):
                 words.append(
                     Content.assemble((f"{line.label} ", "$text-muted"), short(point.mean if point else None))
                 )
-        self._reading.update(Content("  ").join(words))
+        self._reading.update(Content("  ").join(words), layout=False)
 
 
 def _last(curve: Curve) -> float | None:

@@ -9,6 +9,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.reactive import reactive
 
+from engine.analysis.format import UNKNOWN
 from engine.analysis.snapshot import JobDetail
 from engine.records import Gpu, HostSample
 from tui.commands import Commanding
@@ -16,7 +17,6 @@ from tui.widgets.bars import spark
 from tui.widgets.clean import clean
 from tui.widgets.detail_view import DetailView
 from tui.widgets.title_line import TitleLine
-from tui.words import UNKNOWN
 
 QUIET = "$text-muted"
 

@@ -7,8 +7,8 @@ from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
 
+from engine.analysis import format as words
 from engine.records import Job
-from tui import words
 from tui.commands import Command
 from tui.what_goes import held
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from textual.content import Content
 
+from engine.analysis import format as words
 from engine.analysis.comparison import Cell, Row, Unit
-from tui import words
 from tui.widgets.run_cells import Piece, fit
 from tui.widgets.side_by_side import GAP, Grid, label_cell
 

@@ -14,7 +14,7 @@ from engine.job.events import Status
 from engine.records import Alert
 from tui.commands import Commanding
 from tui.widgets.clean import clean
-from tui.widgets.detail_view import AgingView
+from tui.widgets.detail_view import DetailView
 from tui.widgets.title_line import TitleLine
 
 QUIET: Final = "$text-muted"
@@ -46,7 +46,7 @@ class NotesPane(Commanding, VerticalScroll):
         yield NotesView().data_bind(NotesPane.detail)
 
 
-class NotesView(AgingView):
+class NotesView(DetailView):
     """Wrapped text, as long as it needs to be."""
 
     def draw(self, detail: JobDetail, width: int) -> Content:

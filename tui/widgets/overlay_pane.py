@@ -12,10 +12,10 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from engine.analysis import format as words
 from engine.analysis.comparison import Comparison
 from engine.analysis.snapshot import ChartView, Snapshot
 from engine.records import Curve, Job
-from tui import words
 from tui.commands import Command, Commanding
 from tui.themes import run_style
 from tui.widgets.chart import SMOOTHINGS, Chart

@@ -11,10 +11,10 @@ from typing import Final
 from rich.segment import Segment
 from textual.strip import Strip
 
+from engine.analysis.format import count, short
 from engine.records import Curve, CurvePoint
 from tui.widgets import scales
 from tui.widgets.clean import segments
-from tui.words import count, short
 
 Rgb = tuple[int, int, int]
 

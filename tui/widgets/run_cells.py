@@ -9,10 +9,10 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
+from engine.analysis import format as words
 from engine.analysis.configuration import setting
 from engine.job.events import Status
 from engine.records import Job
-from tui import words
 from tui.widgets.clean import clean
 from tui.widgets.run_scene import Scene
 

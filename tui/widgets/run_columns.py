@@ -9,9 +9,9 @@ from typing import Final
 from rich.cells import cell_len
 from textual.content import Content
 
+from engine.analysis import format as words
 from engine.job.events import Status
 from engine.records import Job
-from tui import words
 from tui.themes import run_style
 from tui.widgets.clean import clean
 from tui.widgets.run_cells import (

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from textual.content import Content
 
+from engine.analysis.format import UNKNOWN, age, count, dollars, duration, percent, short
 from engine.analysis.snapshot import JobDetail
 from engine.job.events import Status
 from engine.records import Job
@@ -15,7 +16,6 @@ from tui.themes import run_style
 from tui.widgets.bars import progress
 from tui.widgets.clean import clean
 from tui.widgets.detail_view import AgingView
-from tui.words import UNKNOWN, age, count, dollars, duration, percent, short
 
 STATUS_STYLES: Final = {
     Status.RUNNING: "$success",
@@ -45,6 +45,8 @@ QUIET: Final = "$text-muted"
 
 class RunHeader(AgingView):
     """Name, method, model, place, state; progress; phase, speed and money."""
+
+    FIXED = True
 
     def draw(self, detail: JobDetail, width: int) -> Content:
         """Three lines; what does not fit is left out from the least important on."""

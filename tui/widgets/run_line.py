@@ -8,9 +8,9 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
+from engine.analysis import format as words
 from engine.job.events import Status
 from engine.records import Job
-from tui import words
 from tui.themes import run_style
 from tui.widgets.clean import clean
 from tui.widgets.run_cells import Piece, fit, learning_rate

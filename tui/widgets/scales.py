@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from tui.words import short
+from engine.analysis.format import short
 
 
 def nice_ticks(low: float, high: float, most: int) -> list[float]:

@@ -9,8 +9,8 @@ from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
 
+from engine.analysis.format import dollars
 from engine.analysis.snapshot import Snapshot, Totals
-from tui.words import dollars
 
 _TABS: Final = (("job", "1", "Job"), ("comparison", "2", "Comparison"), ("history", "3", "History"))
 
@@ -22,11 +22,16 @@ class TopBar(Widget):
         here: The screen that this bar is on.
     """
 
-    snapshot: reactive[Snapshot | None] = reactive(None)
+    snapshot: reactive[Snapshot | None] = reactive(None, repaint=False)
 
     def __init__(self, here: str) -> None:
         super().__init__()
         self.here = here
+
+    def watch_snapshot(self, before: Snapshot | None, after: Snapshot | None) -> None:
+        """Other totals."""
+        if before is None or after is None or before.totals != after.totals:
+            self.refresh()
 
     def render(self) -> Content:
         """Tabs and totals with the space between them; narrow bars leave out what matters least."""

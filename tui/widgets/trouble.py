@@ -13,12 +13,14 @@ from tui.widgets.clean import clean
 class TroubleLine(Widget):
     """What is wrong, where, and what to do; not there when all is well."""
 
-    snapshot: reactive[Snapshot | None] = reactive(None, layout=True)
+    snapshot: reactive[Snapshot | None] = reactive(None, repaint=False)
+    trouble: reactive[str] = reactive("", layout=True)
 
     def watch_snapshot(self) -> None:
         """Come or go."""
-        self.display = bool(self.snapshot and self.snapshot.trouble)
+        self.trouble = clean(self.snapshot.trouble, 600) if self.snapshot else ""
+        self.display = bool(self.trouble)
 
     def render(self) -> Content:
         """As many lines as it takes."""
-        return Content(f"⚠ {clean(self.snapshot.trouble, 600)}" if self.snapshot else "")
+        return Content(f"⚠ {self.trouble}")
