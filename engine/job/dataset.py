@@ -119,7 +119,7 @@ def read(
         raise BadDataset(str(path), _first(problems), formats.advice(found, method))
     assert found is not None
     rows = [row for _, row in numbered]
-    return Dataset(path, rows, found, _sha256(rows), _warnings(numbered, found))
+    return Dataset(path, rows, found, sha256_of(rows), _warnings(numbered, found))
 
 
 def split(dataset: Dataset, settings: SplitSettings, seed: int) -> Split:
@@ -308,7 +308,8 @@ def _line(row: Row) -> bytes:
         return json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
 
-def _sha256(rows: list[Row]) -> str:
+def sha256_of(rows: list[Row]) -> str:
+    """The hash of rows, in hex, as `write_jsonl` writes them."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(_line(row))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -121,3 +123,13 @@ def _quantization(spec: JobSpec) -> Any:
         bnb_4bit_use_double_quant=spec.quantization.double_quantization,
         bnb_4bit_compute_dtype=getattr(torch, _DTYPES[spec.quantization.compute_dtype]),
     )
+
+
+def tokenizer_sha256(tokenizer: Any) -> str:
+    """The hash, in hex, of what turns text into tokens: vocabulary, merges and chat template."""
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    rules = json.loads(fast.to_str()) if fast is not None else {"vocab": tokenizer.get_vocab()}
+    for passing in ("padding", "truncation"):  # set by whoever used it last
+        rules.pop(passing, None)
+    rules["chat_template"] = tokenizer.chat_template
+    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()

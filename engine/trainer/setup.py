@@ -136,6 +136,8 @@ def _tell(
     """The `start` event; returns the number of optimizer steps in all."""
     total_steps, total_epochs = _length(trainer)
     counts = {"train": len(trainer.train_dataset), "eval": len(trainer.eval_dataset)}
+    from engine.trainer.model import tokenizer_sha256
+
     model = trainer.model
     parameters = {"total": model.num_parameters(), "trainable": model.num_parameters(only_trainable=True)}
     attempt.events.append(
@@ -149,6 +151,8 @@ def _tell(
         rows={"train": len(data.train), "eval": len(data.eval)},
         format=data.format,
         data_sha256=data.sha256,
+        eval_sha256=dataset.sha256_of(data.eval),
+        tokenizer_sha256=tokenizer_sha256(trainer.processing_class),
         parameters=parameters,
         machine=asdict(machine),
         versions=_versions(),

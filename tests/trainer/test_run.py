@@ -10,7 +10,7 @@ import re
 import pytest
 
 from engine.job import dataset
-from engine.job.spec import DatasetSpec
+from engine.job.spec import DatasetSpec, JobSpec
 from engine.trainer import checkpoints
 from scorer import Score, order_key
 from tests.trainer import jobs
@@ -35,7 +35,28 @@ def test_the_start_tells_what_will_be_trained(trained: Trained) -> None:
     assert start["total_steps"] == 14
     assert start["total_epochs"] == 2
     assert start["samples"] == {"train": 27, "eval": 7}
-    assert start["data_sha256"] == dataset.read(trained.folder.dataset).sha256
+    read = dataset.read(trained.folder.dataset)
+    assert start["data_sha256"] == read.sha256
+    spec = JobSpec.from_json(trained.folder.spec)
+    held_out = dataset.split(read, spec.dataset, spec.training.seed)[1]
+    assert start["eval_sha256"] == dataset.sha256_of(held_out)
+
+
+def test_the_start_names_the_tokenizer_whatever_it_did_last(trained: Trained) -> None:
+    from transformers import AutoTokenizer
+
+    from engine.trainer.model import tokenizer_sha256
+
+    tokenizer = AutoTokenizer.from_pretrained(trained.folder.path / "base")
+    tokenizer(["a", "b b b"], padding=True, truncation=True, max_length=2)
+    start = jobs.events(trained.folder, "start")[0].data
+    assert start["tokenizer_sha256"] == tokenizer_sha256(tokenizer)
+    tokenizer.chat_template += " "
+    assert start["tokenizer_sha256"] != tokenizer_sha256(tokenizer)
+
+
+def test_the_start_tells_the_versions(trained: Trained) -> None:
+    start = jobs.events(trained.folder, "start")[0].data
     assert {"torch", "transformers", "trl", "python"} <= set(start["versions"])
 
 
