@@ -9,29 +9,34 @@ from typing import Final, TextIO
 
 import click
 
-from tui.cli.compare import compare_command
-from tui.cli.data import validate
-from tui.cli.demo import demo
-from tui.cli.doctor import doctor
 from tui.cli.errors import BAD_INPUT, PodiumGroup, complain
-from tui.cli.hiding import archive, delete, restore, undo
-from tui.cli.jobs import jobs, show
-from tui.cli.launch import launch
-from tui.cli.logs import logs
 from tui.cli.output import colour_wanted, interactive
-from tui.cli.pods import pods
-from tui.cli.predictions import predictions
-from tui.cli.progress import checkpoints, metrics
-from tui.cli.pull import pull
-from tui.cli.running import pause, resume, stop
-from tui.cli.score import score
-from tui.cli.templates import templates
 
-COMMANDS: Final = (
-    demo, launch, stop, pause, resume, pull, pods,
-    jobs, show, logs, metrics, checkpoints, predictions, compare_command,
-    archive, restore, delete, undo, validate, templates, score, doctor,
-)  # fmt: skip
+COMMANDS: Final = {
+    "demo": "demo:demo",
+    "launch": "launch:launch",
+    "stop": "running:stop",
+    "pause": "running:pause",
+    "resume": "running:resume",
+    "pull": "pull:pull",
+    "pods": "pods:pods",
+    "jobs": "jobs:jobs",
+    "show": "jobs:show",
+    "logs": "logs:logs",
+    "metrics": "progress:metrics",
+    "checkpoints": "progress:checkpoints",
+    "predictions": "predictions:predictions",
+    "compare": "compare:compare_command",
+    "archive": "hiding:archive",
+    "restore": "hiding:restore",
+    "delete": "hiding:delete",
+    "undo": "hiding:undo",
+    "validate": "data:validate",
+    "templates": "templates:templates",
+    "score": "score:score",
+    "doctor": "doctor:doctor",
+}
+"""Each command's module and name: a command is imported when it is asked for, and no other with it."""
 
 
 def version() -> str:
@@ -73,5 +78,4 @@ def _never_choke(stream: TextIO) -> None:
         stream.reconfigure(errors="replace")  # type: ignore[attr-defined]
 
 
-for command in COMMANDS:
-    podium.add_command(command)
+podium.lazy = COMMANDS
