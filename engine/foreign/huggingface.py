@@ -29,13 +29,16 @@ def checkpoint_folders(folder: Path) -> dict[int, Path]:
     return dict(sorted(steps.items()))
 
 
-def read_folder(folder: Path) -> ForeignRun:
+def read_folder(folder: Path, folders: dict[int, Path]) -> ForeignRun:
     """A run folder with checkpoint-*/trainer_state.json.
+
+    Args:
+        folder: The run folder.
+        folders: Its checkpoint folders by step, as `checkpoint_folders` finds them.
 
     Raises:
         BadInput: No state can be read, or none has an eval.
     """
-    folders = checkpoint_folders(folder)
     history = _newest_history(folder, folders)
     if not history.scorable:
         raise BadInput(

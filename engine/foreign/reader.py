@@ -38,8 +38,8 @@ def read_run(path: Path) -> ForeignRun:
 def _read_folder(path: Path) -> ForeignRun:
     if JobFolder(path).events.is_file():
         return read_job(path)
-    if checkpoint_folders(path):
-        return read_folder(path)
+    if folders := checkpoint_folders(path):
+        return read_folder(path, folders)
     if (path / STATE).is_file():
         return read_state(path / STATE)
     runs = sorted(item.name for item in path.iterdir() if item.is_dir() and checkpoint_folders(item))

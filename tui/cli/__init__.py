@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import sys
 from typing import Final, TextIO
 
@@ -41,6 +40,8 @@ COMMANDS: Final = {
 
 def version() -> str:
     """The installed version; `unknown` in a source tree that is not installed."""
+    import importlib.metadata  # it loads an e-mail parser
+
     try:
         return importlib.metadata.version("podium")
     except importlib.metadata.PackageNotFoundError:
@@ -52,7 +53,14 @@ def version() -> str:
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(version(), "--version", message="podium %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, wanted: _print_version(context, wanted),
+    help="Show the version and exit.",
+)
 @click.pass_context
 def podium(context: click.Context) -> int | None:
     """Fine-tune on rented GPUs from the terminal. Without a command: the app."""
@@ -60,6 +68,12 @@ def podium(context: click.Context) -> int | None:
     for stream in (sys.stdout, sys.stderr):
         _never_choke(stream)
     return _open_app() if context.invoked_subcommand is None else None
+
+
+def _print_version(context: click.Context, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"podium {version()}")
+        context.exit()
 
 
 def _open_app() -> int:
