@@ -90,7 +90,9 @@ class PodiumApp(Commanding, App[None]):
         self._pulse = Pulse(self._take, PERIOD)
         for theme in themes.THEMES:
             self.register_theme(theme)
-        self.theme = themes.THEMES[0].name
+        # Chosen before the stylesheet is read, which would otherwise be read twice.
+        self.set_reactive(PodiumApp.theme, themes.THEMES[0].name)
+        self.stylesheet.set_variables(self.get_css_variables())
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The run colours, for themes that are not ours."""

@@ -8,6 +8,7 @@ from textual.content import Content
 
 from engine.analysis import format as words
 from engine.analysis.comparison import Cell, Row, Unit
+from engine.analysis.export import written
 from tui.widgets.run_cells import Piece, fit
 from tui.widgets.side_by_side import GAP, Grid, label_cell
 
@@ -23,32 +24,10 @@ _COSTS: Final = frozenset({"loss", "dollars", "number"})
 _WARN, _ALARM = 0.25, 0.5
 
 
-def written(value: float | None, unit: Unit, of: float | None = None) -> str:
+def value_of(value: float | None, unit: Unit, of: float | None = None) -> str:
     """A value in its unit, with the total that it is shown against."""
-    if value is None:
-        return words.UNKNOWN
-    text = _written(value, unit)
-    return f"{text} / {_written(of, unit)}" if of is not None else text
-
-
-def _written(value: float, unit: Unit) -> str:
-    match unit:
-        case "loss":
-            return words.loss(value)
-        case "seconds":
-            return words.duration(value)
-        case "dollars":
-            return words.dollars(value)
-        case "percent":
-            return words.percent(value)
-        case "bytes":
-            return words.size(value)
-        case "rate":
-            return f"{words.short(value)}/s"
-        case "epoch":
-            return f"{value:.3g}"
-        case _:
-            return words.short(value)
+    text = written(value, unit)
+    return f"{text} / {written(of, unit)}" if of is not None and value is not None else text
 
 
 def metric_line(row: Row, order: tuple[int, ...], plan: Grid) -> Content:
@@ -63,7 +42,7 @@ def metric_line(row: Row, order: tuple[int, ...], plan: Grid) -> Content:
     for index in order[: plan.shown]:
         cell = row.cells[index]
         deltas = plan.cell >= VALUE + DELTA
-        text = fit(written(cell.value, row.unit, cell.of), plan.cell - (DELTA if deltas else 0), right=True)
+        text = fit(value_of(cell.value, row.unit, cell.of), plan.cell - (DELTA if deltas else 0), right=True)
         parts += [(" " * GAP, ""), (text, _value_style(cell, row))]
         if deltas:
             parts.append(delta(row, cell))
