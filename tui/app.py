@@ -149,7 +149,8 @@ class PodiumApp(Commanding, App[None]):
         changed = replace(self.question, **ask.changes)
         if changed != self.question:
             self.question = changed
-            self._pulse.mark(hurry=True)
+            if self.snapshot is not None:  # else the first one is about to be taken, and answers this
+                self._pulse.mark(hurry=True)
 
     def show(self, screen: wishes.ScreenName) -> None:
         """Bring one of the three screens to the front."""

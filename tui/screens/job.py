@@ -13,7 +13,7 @@ from textual.events import DescendantFocus
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from engine.analysis.snapshot import JobDetail, Snapshot
+from engine.analysis.snapshot import JobDetail
 from tui import wishes
 from tui.commands import Command
 from tui.screens.base import PodiumScreen
@@ -96,7 +96,7 @@ class JobScreen(PodiumScreen):
 
     def compose_body(self) -> ComposeResult:
         """The header, the panes, and what stands there while there is no run."""
-        yield Static(_waiting(self.snapshot), id="nothing", classes="empty")
+        yield Static(_nothing_yet(), id="nothing", classes="empty")
         with Vertical(id="run"):
             yield RunHeader().data_bind(JobScreen.detail, JobScreen.now)
             yield PaneTabs({name: name for name in self.TAKERS}).data_bind(JobScreen.front)
@@ -114,23 +114,23 @@ class JobScreen(PodiumScreen):
         self.detail = snapshot.job if snapshot else None
         self.now = snapshot.taken_at if snapshot else None
         self.set_class(snapshot is not None and snapshot.job is None, "-nothing")
-        self.set_class(snapshot is None, "-waiting")
-        if self.detail is None:
-            for nothing in self.query("#nothing").results(Static):  # a snapshot may come before the panes
-                nothing.update(_waiting(snapshot))
 
     def subject(self) -> tuple[str, ...]:
         """The run on the screen."""
         return (self.detail.job.id,) if self.detail else ()
 
     def offers(self, command: type[Command]) -> bool:
-        """Of the wishes, those that this run's state allows."""
+        """Without a run, nothing; of the wishes, those that its state allows."""
+        if self.detail is None:
+            return False
         allowed = wishes.WHEN.get(command)
-        return allowed is None or (self.detail is not None and self.detail.job.status in allowed)
+        return allowed is None or self.detail.job.status in allowed
 
-    def watch_detail(self) -> None:
-        """Another state offers other commands."""
+    def watch_detail(self, before: JobDetail | None) -> None:
+        """Another state offers other commands; the first run brings the panes, and they take the keys."""
         self.refresh_bindings()
+        if before is None and self.is_mounted and self.focused is None:
+            self.go_to(self.front)
 
     # Panes
 
@@ -195,12 +195,8 @@ class JobScreen(PodiumScreen):
             self.notify("Run's id copied.", timeout=2)
 
 
-def _waiting(snapshot: Snapshot | None) -> Content:
-    """What stands there while there is no run."""
-    return _nothing_yet() if snapshot else Content("one moment …")
-
-
 def _nothing_yet() -> Content:
+    """What stands there while there is no run."""
     return Content.assemble(
         ("No run yet.\n\n", "bold"),
         ("podium demo", "$accent"),
