@@ -158,15 +158,15 @@ class PodiumApp(Commanding, App[None]):
         self.watch_snapshot()
 
     def on_show_job_screen(self) -> None:
-        """1."""
+        """The Job screen."""
         self.show("job")
 
     def on_show_comparison_screen(self) -> None:
-        """2."""
+        """The Comparison screen."""
         self.show("comparison")
 
     def on_show_history_screen(self) -> None:
-        """3."""
+        """The History screen."""
         self.show("history")
 
     def on_open_job(self, command: wishes.OpenJob) -> None:
