@@ -113,7 +113,13 @@ async def test_a_replay_can_be_stopped_and_nothing_else(
     assert (last.type, last.data["status"]) == (EventType.STATE, "cancelled")
     assert read_json(folder.exit)["status"] == "cancelled"
     await pod.start(JOB)
+    # The player lets go of its lock a moment after it has told how it ended.
+    for _ in range(1000):
+        if not await pod.alive(JOB):
+            break
+        await asyncio.sleep(0.01)
     assert not await pod.alive(JOB)
+    assert events_of(folder.events)[-1] == last
     await pod.close()
 
 
