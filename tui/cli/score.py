@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +42,6 @@ def score(path: Path, as_json: bool, rule: str, weights: str | None) -> None:
     """
     from engine.foreign import rank, read_run
 
-    gc.disable()  # a short command that makes many small objects and drops none: collecting finds nothing
     try:
         ranking = rank(read_run(path), rule, _weights(weights))
     except ValueError as error:
