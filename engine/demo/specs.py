@@ -7,7 +7,8 @@ from typing import Final
 
 from engine.demo.data import EVAL_ROWS, TRAIN_ROWS
 from engine.job.placement import LimitsSpec, PodSpec
-from engine.job.spec import BuildSpec, DatasetSpec, JobSpec, ModelSpec, TrainingSpec
+from engine.job.sections import BuildSpec, DatasetSpec, ModelSpec, TrainingSpec
+from engine.job.spec import JobSpec
 
 LEARNING_RATES: Final = (1e-3, 3e-3)
 

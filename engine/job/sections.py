@@ -1,10 +1,12 @@
-"""What sections of the spec are, and those about what is said and done beside training. Ships."""
+"""The sections of the spec that every method has: model, data, training, and what is made of them. Ships."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from scorer import Weights
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -17,6 +19,133 @@ class Section(BaseModel):
     """A section of the spec: frozen, and unknown keys are mistakes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+Format = Literal["auto", "messages", "prompt_completion", "alpaca", "text", "preference", "prompt"]
+"""What a row looks like; `engine/job/dataset.py` shows one of each."""
+
+Optimizer = Literal[
+    "adamw_torch",
+    "adamw_torch_fused",
+    "adamw_8bit",
+    "paged_adamw_8bit",
+    "paged_adamw_32bit",
+    "adafactor",
+    "lion_32bit",
+    "lion_8bit",
+    "paged_lion_8bit",
+    "sgd",
+]
+"""What steps the weights; `8bit` and `paged` ones need bitsandbytes and a GPU."""
+
+Schedule = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "inverse_sqrt",
+]
+"""How the learning rate goes after the warm-up, which every one of them has."""
+
+
+class BuildSpec(Section):
+    """A small model made from nothing, with a byte-level BPE tokenizer trained on the data's train rows."""
+
+    architecture: Literal["llama"] = "llama"
+    vocab_size: Annotated[int, Field(ge=300)] = 1024
+    hidden_size: Positive = 128
+    layers: Positive = 2
+    heads: Positive = 4
+    intermediate_size: Positive = 336
+    max_positions: Positive = 512
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> Self:
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(f"hidden_size must be a multiple of twice the heads ({2 * self.heads})")
+        return self
+
+
+class ModelSpec(Section):
+    """Which model to start from."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """A Hub name or a folder; with `build`, only a label."""
+    revision: str | None = None
+    dtype: Literal["bf16", "fp16", "fp32"] = "bf16"
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    trust_remote_code: bool = False
+    chat_template: str | None = None
+    """A Jinja template that replaces the tokenizer's own."""
+    build: BuildSpec | None = None
+
+
+class DatasetSpec(Section):
+    """The data, and how it is split."""
+
+    path: Annotated[str, Field(min_length=1)]
+    eval_path: str | None = None
+    format: Format = "auto"
+    train_split: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """The share of rows to train on where there is no eval_path."""
+    split_by: str | None = None
+    """A column: rows that share its value stay on one side, so that eval is honest."""
+    max_samples: Positive | None = None
+
+
+class LoraSpec(Section):
+    """Low-rank adapters; leave the section out (null) for full fine-tuning."""
+
+    r: Positive = 16
+    alpha: Above = 32
+    dropout: Fraction = 0.1
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+class QuantizationSpec(Section):
+    """NF4 through bitsandbytes; leave the section out (null) to load the model as it is."""
+
+    bits: Literal[4] = 4
+    double_quantization: bool = True
+    compute_dtype: Literal["bf16", "fp16", "fp32"] = "bf16"
+
+
+class TrainingSpec(Section):
+    """The optimisation."""
+
+    epochs: Above = 3
+    max_steps: Positive | None = None
+    """Optimizer steps; wins over `epochs`."""
+    learning_rate: Rate = 2e-4
+    batch_size: Positive = 4
+    """Rows a device and micro-step."""
+    eval_batch_size: Positive | None = None
+    gradient_accumulation_steps: Positive = 8
+    max_length: Positive = 2048
+    """Tokens; longer rows are cut."""
+    packing: bool = False
+    """Several rows in one sequence, none of which sees another (sft, cpt)."""
+    optimizer: Optimizer = "adamw_torch"
+    schedule: Schedule = "cosine"
+    warmup_steps: Count = 100
+    weight_decay: Rate = 0.01
+    max_grad_norm: Rate = 1.0
+    gradient_checkpointing: bool = True
+    log_steps: Positive = 10
+    eval_steps: Positive = 500
+    """Steps between evaluations; each is followed by a checkpoint."""
+    keep_checkpoints: Positive | None = 3
+    """Checkpoints that rotation keeps besides the best and the newest; null keeps all."""
+    seed: Count = 42
+    early_stopping_evals: Positive | None = None
+    """Stop after this many evaluations without a better score; null never does."""
+    on_divergence: Literal["alert", "stop", "rollback"] = "alert"
+    """When the loss rises for good or is no number: tell; or end with the best checkpoint; or go back to
+    the last good one and on with half the learning rate, three times at most."""
+    rehearsal: bool | None = None
+    """Try the longest batch, an eval batch and a save before step 1, and leave no trace of them; null does
+    so with models of 50 million weights and more: smaller ones come to all three within seconds."""
 
 
 class SchemaValidator(Section):
@@ -47,3 +176,18 @@ class FinishSpec(Section):
     """`owner/name`: push the merged model, or else the adapter or the model; the token is HF_TOKEN's."""
     hub_private: bool = True
     """Is a repository that is made for it private?"""
+
+
+class ScoreSpec(Section):
+    """How checkpoints are ordered."""
+
+    eval_loss: Rate = 0.5
+    gap: Rate = 0.3
+    perplexity: Rate = 0.1
+    bonus: Rate = 0.1
+
+    def weights(self) -> Weights:
+        """The weights as the scorer takes them."""
+        return Weights(
+            eval_loss=self.eval_loss, gap=self.gap, perplexity=self.perplexity, bonus=self.bonus
+        )

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from engine.job.spec import BuildSpec, JobSpec
+from engine.job.sections import BuildSpec
+from engine.job.spec import JobSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from engine.job.spec import BuildSpec
+from engine.job.sections import BuildSpec
 
 CHAT_TEMPLATE: Final = (
     "{% for message in messages %}"

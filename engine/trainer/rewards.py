@@ -23,7 +23,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from engine.job.spec import JobSpec, RewardSpec
+from engine.job.rewarding import RewardSpec
+from engine.job.spec import JobSpec
 
 Reward = Callable[..., list[float]]
 

@@ -183,7 +183,7 @@ def test_rows_are_shown_as_a_model_sees_them_with_what_is_learnt_marked(
     podium: Podium, data: Path, tmp_path: Path
 ) -> None:
     from engine.job import dataset
-    from engine.job.spec import BuildSpec
+    from engine.job.sections import BuildSpec
     from engine.trainer.build import build
 
     rows = dataset.read(data).rows

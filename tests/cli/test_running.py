@@ -12,7 +12,8 @@ import pytest
 from engine.controller import Controller, Pods
 from engine.home import Home
 from engine.job.events import EventType
-from engine.job.spec import DatasetSpec, JobSpec, ModelSpec
+from engine.job.sections import DatasetSpec, ModelSpec
+from engine.job.spec import JobSpec
 from engine.records import Job
 from engine.store.sqlite import SQLiteStore
 from engine.supervisor.locks import held

@@ -95,7 +95,7 @@ def test_more_of_anything_takes_more() -> None:
 def test_every_optimizer_has_a_size() -> None:
     from typing import get_args
 
-    from engine.job.spec import Optimizer
+    from engine.job.sections import Optimizer
 
     for optimizer in get_args(Optimizer):
         assert (

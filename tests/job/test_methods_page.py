@@ -9,7 +9,8 @@ from typing import get_args
 import pytest
 
 from engine.job import dataset, formats
-from engine.job.spec import Method, RewardName, RlhfSpec, templates
+from engine.job.rewarding import RewardName, RlhfSpec
+from engine.job.spec import Method, templates
 
 TEXT = (Path(__file__).parents[2] / "docs" / "METHODS.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## `(\w+)`\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))

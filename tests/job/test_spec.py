@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from engine.errors import BadSpec
-from engine.job.spec import JobSpec, LoraSpec, QuantizationSpec, TrainingSpec, template_values, templates
+from engine.job.sections import LoraSpec, QuantizationSpec, TrainingSpec
+from engine.job.spec import JobSpec, template_values, templates
 
 MINIMAL = {"name": "a", "model": {"name": "m"}, "dataset": {"path": "d.jsonl"}}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.job.spec import RewardSpec
+from engine.job.rewarding import RewardSpec
 from engine.trainer import rewards
 
 

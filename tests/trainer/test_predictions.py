@@ -12,8 +12,7 @@ import pytest
 
 from engine.job import dataset
 from engine.job.folder import JobFolder
-from engine.job.sections import PredictionsSpec
-from engine.job.spec import DatasetSpec
+from engine.job.sections import DatasetSpec, PredictionsSpec
 from engine.trainer import likeness, predictions
 from engine.trainer.validators import validators, verdict
 from tests.trainer import jobs

@@ -10,7 +10,8 @@ import re
 import pytest
 
 from engine.job import dataset
-from engine.job.spec import DatasetSpec, JobSpec
+from engine.job.sections import DatasetSpec
+from engine.job.spec import JobSpec
 from engine.trainer import checkpoints
 from scorer import Score, order_key
 from tests.trainer import jobs

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from engine.errors import TrainingError
-from engine.job.spec import JobSpec, LoraSpec, TrainingSpec
+from engine.job.sections import LoraSpec, TrainingSpec
+from engine.job.spec import JobSpec
 from engine.trainer.machine import Machine, adapt
 from tests.trainer import jobs
 

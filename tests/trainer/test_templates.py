@@ -12,7 +12,8 @@ import pytest
 
 from engine.job import dataset
 from engine.job.folder import JobFolder, write_json
-from engine.job.spec import BuildSpec, JobSpec, merged, template_values, templates
+from engine.job.sections import BuildSpec
+from engine.job.spec import JobSpec, merged, template_values, templates
 from engine.trainer import arguments, model
 from engine.trainer.attempt import Attempt
 from engine.trainer.machine import Machine
