@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from trl import DPOConfig, DPOTrainer
 
-from engine.job.spec import JobSpec
 from engine.trainer.lora import lora_config
-from engine.trainer.preference import Rows, columns, nothing_left
+from engine.trainer.methods import Ingredients
+from engine.trainer.preference import columns, nothing_left
 from engine.trainer.weighed import Weighed, WeighedEval, taken
 
 _BY_PAIR: Final = ("rewards/", "logps/")
@@ -35,33 +35,17 @@ class DPO(WeighedEval, DPOTrainer):
         return {"loss": (loss, pairs), "entropy": (figures["entropy"], int(mask[:, 1:].sum())), **by_pair}
 
 
-def trainer(
-    spec: JobSpec,
-    model: Any,
-    tokenizer: Any,
-    train: Rows,
-    held_out: Rows,
-    format: str,
-    arguments: dict[str, Any],
-) -> DPO:
+def trainer(job: Ingredients) -> DPO:
     """TRL's trainer for these rows, tokenized; rows whose prompt alone fills `max_length` are left out.
-
-    Args:
-        spec: The job.
-        model: The model, without adapters.
-        tokenizer: Its tokenizer.
-        train: The rows to train on.
-        held_out: The rows to evaluate on.
-        format: The rows' format, `preference`.
-        arguments: What every method's arguments have in common.
 
     Raises:
         TrainingError: Of kind `tokenizer` without a chat template where rows are messages, of kind
             `dataset` when no row is left.
     """
+    spec, model, tokenizer = job.spec, job.model, job.tokenizer
     assert spec.preference is not None
     config = DPOConfig(
-        **arguments,
+        **job.arguments,
         max_length=spec.training.max_length,
         beta=spec.preference.beta,
         disable_dropout=False,
@@ -71,8 +55,8 @@ def trainer(
         model=model,
         ref_model=copy.deepcopy(model) if adapters is None else None,
         args=config,
-        train_dataset=columns(train, tokenizer),
-        eval_dataset=columns(held_out, tokenizer),
+        train_dataset=columns(job.train, tokenizer),
+        eval_dataset=columns(job.held_out, tokenizer),
         processing_class=tokenizer,
         peft_config=adapters,
     )

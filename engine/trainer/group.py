@@ -21,6 +21,7 @@ from engine.errors import TrainingError
 from engine.job.spec import JobSpec
 from engine.trainer import ppo_prompts, rewards
 from engine.trainer.lora import lora_config
+from engine.trainer.methods import Ingredients
 from engine.trainer.stop import StopNow
 from engine.trainer.weighed import Weighed, WeighedEval, taken
 
@@ -194,24 +195,19 @@ def _reference(spec: JobSpec) -> dict[str, Any]:
     return {"model_init_kwargs": named}
 
 
-def build(
-    kind: type[Grouped], config: Any, spec: JobSpec, model: Any, tokenizer: Any, train: Rows, held_out: Rows
-) -> Any:
+def build(kind: type[Grouped], config: Any, job: Ingredients) -> Any:
     """The trainer of an algorithm for these rows.
 
     Args:
         kind: Its class.
         config: Its configuration.
-        spec: The job.
-        model: The model, without adapters.
-        tokenizer: Its tokenizer.
-        train: The rows to train on.
-        held_out: The rows to evaluate on.
+        job: What it is made of.
 
     Raises:
         TrainingError: Of kind `tokenizer`, `dataset` or `model`: prompts or reward model can't be used.
     """
-    prompts = _prompts(train, tokenizer, spec)
+    spec = job.spec
+    prompts = _prompts(job.train, job.tokenizer, spec)
     needed = config.generation_batch_size // config.num_generations
     if len(prompts) < needed:
         raise TrainingError(
@@ -220,12 +216,12 @@ def build(
             "Lower training.batch_size or gradient_accumulation_steps, or give more prompts.",
         )
     return kind(
-        model=model,
+        model=job.model,
         reward_funcs=rewards.reward_functions(spec),
         args=config,
         train_dataset=prompts,
-        eval_dataset=_prompts(held_out, tokenizer, spec),
-        processing_class=tokenizer,
+        eval_dataset=_prompts(job.held_out, job.tokenizer, spec),
+        processing_class=job.tokenizer,
         peft_config=lora_config(spec),
     )
 

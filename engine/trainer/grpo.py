@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from trl import GRPOConfig, GRPOTrainer
 
-from engine.job.spec import JobSpec
 from engine.trainer import group
-from engine.trainer.group import Grouped, Rows
+from engine.trainer.group import Grouped
+from engine.trainer.methods import Ingredients
 
 
 class GRPO(Grouped, GRPOTrainer):
     """TRL's trainer, with what `Grouped` changes."""
 
 
-def trainer(
-    spec: JobSpec,
-    model: Any,
-    tokenizer: Any,
-    train: Rows,
-    held_out: Rows,
-    format: str,
-    arguments: dict[str, Any],
-) -> GRPO:
+def trainer(job: Ingredients) -> GRPO:
     """The trainer for these rows.
-
-    Args:
-        spec: The job.
-        model: The model, without adapters.
-        tokenizer: Its tokenizer.
-        train: The rows to train on.
-        held_out: The rows to evaluate on.
-        format: The rows' format, `prompt`.
-        arguments: What every method's arguments have in common.
 
     Raises:
         TrainingError: Of kind `tokenizer`, `dataset` or `model`: prompts or reward model can't be used.
     """
-    assert spec.rlhf is not None
+    assert job.spec.rlhf is not None
     config = GRPOConfig(
-        **arguments,
-        **group.arguments(spec),
-        entropy_coef=spec.rlhf.entropy_coef,
+        **job.arguments,
+        **group.arguments(job.spec),
+        entropy_coef=job.spec.rlhf.entropy_coef,
     )
-    return group.build(GRPO, config, spec, model, tokenizer, train, held_out)
+    return group.build(GRPO, config, job)

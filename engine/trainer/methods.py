@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.job.spec import JobSpec
 
-Build = Callable[..., Any]
-"""(spec, model, tokenizer, train rows, eval rows, their format, common arguments) -> a `PodiumTrainer`."""
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """What a method's trainer is made of.
+
+    Args:
+        spec: The job, adapted to this machine.
+        model: The model, without adapters.
+        tokenizer: Its tokenizer.
+        train: The rows to train on.
+        held_out: The rows to evaluate on.
+        format: The rows' format, one of the method's.
+        arguments: What every method's arguments have in common.
+    """
+
+    spec: JobSpec
+    model: Any
+    tokenizer: Any
+    train: list[dict[str, Any]]
+    held_out: list[dict[str, Any]]
+    format: str
+    arguments: dict[str, Any]
+
+
+Build = Callable[[Ingredients], Any]
+"""Makes a method's `PodiumTrainer`."""
 
 
 def builder(spec: JobSpec) -> Build:

@@ -10,9 +10,9 @@ from typing import Any
 from datasets import Dataset
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-from engine.job.spec import JobSpec
 from engine.trainer.lora import lora_config
-from engine.trainer.preference import Rows, columns, nothing_left
+from engine.trainer.methods import Ingredients
+from engine.trainer.preference import columns, nothing_left
 from engine.trainer.weighed import Weighed, WeighedEval
 
 
@@ -46,45 +46,29 @@ class ORPO(WeighedEval, ORPOTrainer):
 _RATIO_LOSS = "ratio_loss"
 
 
-def trainer(
-    spec: JobSpec,
-    model: Any,
-    tokenizer: Any,
-    train: Rows,
-    held_out: Rows,
-    format: str,
-    arguments: dict[str, Any],
-) -> ORPO:
+def trainer(job: Ingredients) -> ORPO:
     """TRL's trainer for these rows, tokenized; rows whose prompt alone fills `max_length` are left out.
-
-    Args:
-        spec: The job.
-        model: The model, without adapters.
-        tokenizer: Its tokenizer.
-        train: The rows to train on.
-        held_out: The rows to evaluate on.
-        format: The rows' format, `preference`.
-        arguments: What every method's arguments have in common.
 
     Raises:
         TrainingError: Of kind `tokenizer` without a chat template where rows are messages, of kind
             `dataset` when no row is left.
     """
+    spec, tokenizer = job.spec, job.tokenizer
     assert spec.preference is not None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     config = ORPOConfig(
-        **arguments,
+        **job.arguments,
         max_length=spec.training.max_length,
         beta=spec.preference.beta,
         disable_dropout=False,
         remove_unused_columns=False,
     )
     built = ORPO(
-        model=model,
+        model=job.model,
         args=config,
-        train_dataset=columns(train, tokenizer),
-        eval_dataset=columns(held_out, tokenizer),
+        train_dataset=columns(job.train, tokenizer),
+        eval_dataset=columns(job.held_out, tokenizer),
         processing_class=tokenizer,
         peft_config=lora_config(spec),
     )

@@ -22,6 +22,7 @@ from engine.job.spec import JobSpec
 from engine.trainer import memory, ppo_math, ppo_policy, ppo_prompts, ppo_rollout, ppo_value, rewards
 from engine.trainer.hooks import PodiumTrainer
 from engine.trainer.lora import lora_config
+from engine.trainer.methods import Ingredients
 from engine.trainer.ppo_prompts import Prompt
 from engine.trainer.ppo_rollout import MicroStep, Plan, Rollout
 from engine.trainer.stop import StopNow
@@ -362,32 +363,16 @@ def _figures(scores: Tensor, divergence: Tensor, mask: Tensor) -> dict[str, floa
     }
 
 
-def trainer(
-    spec: JobSpec,
-    model: Any,
-    tokenizer: Any,
-    train: Rows,
-    held_out: Rows,
-    format: str,
-    arguments: dict[str, Any],
-) -> PPO:
+def trainer(job: Ingredients) -> PPO:
     """The trainer for these rows.
-
-    Args:
-        spec: The job.
-        model: The model, without adapters.
-        tokenizer: Its tokenizer.
-        train: The rows to train on.
-        held_out: The rows to evaluate on.
-        format: The rows' format, `prompt`.
-        arguments: What every method's arguments have in common.
 
     Raises:
         TrainingError: Of kind `tokenizer`, `dataset` or `model`: prompts or reward model can't be used.
     """
-    prompts = [Prompts(ppo_prompts.read(rows, tokenizer, spec)) for rows in (train, held_out)]
+    spec, model, tokenizer = job.spec, job.model, job.tokenizer
+    prompts = [Prompts(ppo_prompts.read(rows, tokenizer, spec)) for rows in (job.train, job.held_out)]
     # DDP can't see from the policy's outputs that the value head is used.
-    args = TrainingArguments(**{**arguments, "ddp_find_unused_parameters": False})
+    args = TrainingArguments(**{**job.arguments, "ddp_find_unused_parameters": False})
     adapters = lora_config(spec)
     if adapters is not None:
         from peft import get_peft_model

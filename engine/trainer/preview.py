@@ -75,7 +75,8 @@ def samples(data: Path, method: str, model: str, place: Path) -> list[list[dict[
     network = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes))
     common = arguments.common(spec, folder, Machine.detect())
     rows = found.rows[:ROWS]
-    trainer = methods.builder(spec)(spec, network, tokenizer, rows, rows, found.format, common)
+    job = methods.Ingredients(spec, network, tokenizer, rows, rows, found.format, common)
+    trainer = methods.builder(spec)(job)
     return [marked(tokenizer, row["input_ids"], row["labels"]) for row in trainer.train_dataset]
 
 

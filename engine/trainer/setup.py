@@ -85,7 +85,9 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
     loaded, tokenizer = model.load(attempt.spec, attempt.folder, data.train)
     common = arguments.common(attempt.spec, attempt.folder, machine)
     build_trainer = methods.builder(attempt.spec)
-    trainer = build_trainer(attempt.spec, loaded, tokenizer, data.train, data.eval, data.format, common)
+    trainer = build_trainer(
+        methods.Ingredients(attempt.spec, loaded, tokenizer, data.train, data.eval, data.format, common)
+    )
     trainer.attempt = attempt
     trainer.remove_callback(transformers.PrinterCallback)
     if rehearsal.wanted(attempt.spec, loaded):

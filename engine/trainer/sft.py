@@ -11,6 +11,7 @@ from trl.chat_template_utils import get_training_chat_template
 from engine.errors import TrainingError
 from engine.job.spec import JobSpec
 from engine.trainer.lora import lora_config
+from engine.trainer.methods import Ingredients
 from engine.trainer.weighed import Weighed, WeighedEval, taken
 
 Rows = list[dict[str, Any]]
@@ -27,35 +28,18 @@ class SFT(WeighedEval, SFTTrainer):
         return {"loss": (loss, tokens), "mean_token_accuracy": (accuracy, tokens)}
 
 
-def trainer(
-    spec: JobSpec,
-    model: Any,
-    tokenizer: Any,
-    train: Rows,
-    held_out: Rows,
-    format: str,
-    arguments: dict[str, Any],
-) -> SFT:
+def trainer(job: Ingredients) -> SFT:
     """TRL's trainer for these rows, tokenized and masked.
-
-    Args:
-        spec: The job.
-        model: The model, without adapters.
-        tokenizer: Its tokenizer.
-        train: The rows to train on.
-        held_out: The rows to evaluate on.
-        format: The rows' format.
-        arguments: What every method's arguments have in common.
 
     Raises:
         TrainingError: Of kind `tokenizer` without a usable chat template, of kind `dataset` when
             every label is masked.
     """
-    masked = format == "messages"
+    spec, tokenizer, masked = job.spec, job.tokenizer, job.format == "messages"
     if masked:
         _check_template(tokenizer)
     config = SFTConfig(
-        **arguments,
+        **job.arguments,
         max_length=spec.training.max_length,
         packing=spec.training.packing,
         assistant_only_loss=masked,
@@ -63,10 +47,10 @@ def trainer(
     )
     try:
         built = SFT(
-            model=model,
+            model=job.model,
             args=config,
-            train_dataset=columns(train, format, tokenizer),
-            eval_dataset=columns(held_out, format, tokenizer),
+            train_dataset=columns(job.train, job.format, tokenizer),
+            eval_dataset=columns(job.held_out, job.format, tokenizer),
             processing_class=tokenizer,
             peft_config=lora_config(spec),
         )
