@@ -18,7 +18,9 @@ from scorer import Score, order_key
 
 MANIFEST: Final = "manifest.json"
 _VERSION: Final = 1
-_ASIDE: Final = (".saving", ".replaced-")
+_SAVING: Final = ".saving"
+_REPLACED: Final = ".replaced-"
+_REMOVED: Final = ".removed-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,20 @@ class Checkpoint:
 
 def staging(folder: JobFolder) -> Path:
     """The folder in which a checkpoint is written before it is renamed into place."""
-    return folder.checkpoints / ".saving"
+    return folder.checkpoints / _SAVING
 
 
 def clean(folder: JobFolder) -> None:
-    """Remove what a crash in mid-save left behind."""
-    for path in folder.checkpoints.iterdir():
-        if path.name.startswith(_ASIDE):
-            shutil.rmtree(path)
+    """Put right what a crash in mid-save left behind: what it had just put aside is whole, and comes back."""
+    for path in sorted(folder.checkpoints.iterdir()):
+        if path.name.startswith(_REPLACED):
+            target = path.with_name(path.name.removeprefix(_REPLACED))
+            if not target.exists():
+                path.rename(target)
+                continue
+        elif not path.name.startswith((_SAVING, _REMOVED)):
+            continue
+        shutil.rmtree(path)
 
 
 def publish(
@@ -86,11 +94,11 @@ def publish(
         _sync(path)
     target = folder.checkpoint(step)
     if target.exists():
-        replaced = folder.checkpoints / f".replaced-{target.name}"
+        replaced = folder.checkpoints / f"{_REPLACED}{target.name}"
         shutil.rmtree(replaced, ignore_errors=True)
         target.rename(replaced)
         written.rename(target)
-        shutil.rmtree(replaced)
+        _discard(replaced, target.name)
     else:
         written.rename(target)
     shutil.rmtree(staging(folder))
@@ -187,8 +195,13 @@ def set_aside(path: Path) -> None:
 
 def remove(checkpoint: Checkpoint) -> None:
     """Delete a checkpoint so that no half of it can be taken for a whole: renamed first."""
-    aside = checkpoint.path.with_name(f".replaced-{checkpoint.path.name}")
-    checkpoint.path.rename(aside)
+    _discard(checkpoint.path, checkpoint.path.name)
+
+
+def _discard(path: Path, name: str) -> None:
+    aside = path.with_name(f"{_REMOVED}{name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
     shutil.rmtree(aside)
 
 

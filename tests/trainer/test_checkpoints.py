@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,3 +141,69 @@ def test_a_damaged_checkpoint_that_was_set_aside_goes_when_its_step_is_saved_aga
 def test_a_removed_checkpoint_leaves_nothing(folder: JobFolder) -> None:
     checkpoints.remove(save(folder, 20))
     assert list(folder.checkpoints.iterdir()) == []
+
+
+FILE_WORK = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "os.truncate")
+"""Audit events of what changes a folder, each raised just before it happens."""
+
+
+def killed_before(number: int, work: Callable[[], Any]) -> bool:
+    """Do some work in a process that SIGKILL ends just before its so manieth file operation; was it?"""
+    pid = os.fork()
+    if pid == 0:
+        left = number
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal left
+            if event in FILE_WORK:
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        work()
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert status == 0 or os.WTERMSIG(status) == signal.SIGKILL
+    return status != 0
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["a new step", "a step that is saved again"])
+def test_sigkill_before_any_file_operation_of_a_save_loses_nothing(
+    again: bool, folder: JobFolder, tmp_path: Path
+) -> None:
+    """Whatever is there afterwards is whole, and what was there before still is, or its successor."""
+    step = 20 if again else 40
+    for number in count():
+        here = JobFolder(tmp_path / str(number))
+        here.create()
+        old = save(here, 20, 1.5)
+        killed = killed_before(number, lambda place=here: save(place, step, 2.0))  # type: ignore[misc]
+        checkpoints.clean(here)
+        found = checkpoints.readable(here)
+        assert not any(checkpoints.damage(item.path) for item in found)
+        assert {path.name for path in here.checkpoints.iterdir()} == {item.path.name for item in found}
+        losses = [item.score.metrics.eval_loss for item in found if item.score is not None]
+        if again:
+            assert losses in ([1.5], [2.0])
+        else:
+            assert losses in ([1.5], [2.0, 1.5])
+            assert found[-1] == old
+        if not killed:
+            assert losses[0] == 2.0
+            break
+    assert number > 20
+
+
+def test_sigkill_before_any_file_operation_of_a_removal_leaves_it_whole_or_gone(tmp_path: Path) -> None:
+    for number in count():
+        here = JobFolder(tmp_path / str(number))
+        here.create()
+        old = save(here, 20, 1.5)
+        killed = killed_before(number, lambda saved=old: checkpoints.remove(saved))  # type: ignore[misc]
+        checkpoints.clean(here)
+        assert checkpoints.readable(here) in ([old], [])
+        assert not any(checkpoints.damage(item.path) for item in checkpoints.readable(here))
+        if not killed:
+            break
+    assert number > 3
