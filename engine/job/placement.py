@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from engine.job.sections import Above, Count, Positive, Rate, Section
 
@@ -18,14 +19,54 @@ class LimitsSpec(Section):
     max_cost_usd: Above | None = None
     stall_minutes: Above | None = 30
     """Minutes without an event from the trainer before it is restarted."""
+    retrieve_minutes: Rate = 30
+    """Minutes that a rented machine is kept after its job has ended, so that checkpoints can be fetched."""
     max_restarts: Count = 3
     """Restarts after failures; the same failure three times ends the job sooner."""
+
+
+class RentSpec(Section):
+    """What to rent; for provider runpod alone."""
+
+    gpu: tuple[Annotated[str, Field(min_length=1)], ...] = ("auto",)
+    """Names in order of preference; `auto` is the cheapest in stock that the job's memory fits in."""
+    gpu_count: Annotated[Positive, Field(le=16)] = 1
+    clouds: tuple[Literal["secure", "community"], ...] = ("secure", "community")
+    data_centers: tuple[str, ...] = ()
+    """Where; empty is anywhere. A network volume binds to its own."""
+    max_price: Above | None = None
+    """Dollars an hour for all GPUs together."""
+    memory_gb: Above | None = None
+    """What one GPU must have, for `auto`; null is what the estimate says."""
+    image: Annotated[str, Field(min_length=1)] = "runpod/pytorch:1.0.7-cu1281-torch280-ubuntu2404"
+    """Has to start an sshd for $PUBLIC_KEY, as RunPod's own images do."""
+    min_cuda: Annotated[str, Field(pattern=r"^\d{1,3}\.\d{1,3}$")] | None = "12.8"
+    """The oldest CUDA that the machine's driver must support."""
+    disk_gb: Positive = 50
+    """The container's disk, lost when the pod is stopped."""
+    volume_gb: Annotated[Positive, Field(ge=10)] | None = 50
+    """The disk at /workspace, kept when the pod is stopped and lost when it is terminated."""
+    network_volume: Annotated[str, Field(min_length=1)] | None = None
+    """The id or the name of a volume that outlives the pod, instead of `volume_gb`."""
+    backend: Literal["rest", "sdk"] = "rest"
+    """How RunPod is spoken to: its REST API, or its own Python package."""
+
+    @field_validator("gpu", mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.gpu or not self.clouds:
+            raise ValueError("gpu and clouds name one at least")
+        return self
 
 
 class PodSpec(Section):
     """Where the job runs."""
 
-    provider: Literal["local", "ssh"] = "local"
+    provider: Literal["local", "ssh", "runpod"] = "local"
     cost_per_hour: Rate | None = None
     """Dollars an hour, for machines whose price nobody tells us; 0 on your own."""
     host: HostName | None = None
@@ -37,12 +78,23 @@ class PodSpec(Section):
     python: Annotated[str, Field(min_length=1)] = "python3"
     """The Python there, 3.11 or newer; one that has torch saves installing it."""
     folder: Annotated[str, Field(pattern=r"^(/|~/)[^\x00\n]+$")] = "~/.podium"
-    """Podium's folder there."""
+    """Podium's folder there; on a rented machine /workspace/podium unless said otherwise."""
+    rent: RentSpec | None = None
+    """For provider runpod, which has it in any case."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rented(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("provider") != "runpod":
+            return values
+        return {"folder": "/workspace/podium", **values, "rent": values.get("rent") or {}}
 
     @model_validator(mode="after")
     def _placed(self) -> Self:
         if self.provider == "ssh" and self.host is None:
             raise ValueError("provider ssh needs a host")
-        if self.provider == "local" and (self.host or self.user or self.port or self.key):
+        if self.provider != "ssh" and (self.host or self.user or self.port or self.key):
             raise ValueError("host, user, port and key are for provider ssh")
+        if self.provider != "runpod" and self.rent is not None:
+            raise ValueError("the section rent is for provider runpod")
         return self

@@ -32,9 +32,21 @@ def test_an_ssh_machine_has_a_host_and_all_else_has_a_default() -> None:
         ({"provider": "ssh", "host": "gpu", "folder": "relative"}, "pod.folder"),
         ({"provider": "ssh", "host": "gpu", "folder": "/a\nb"}, "pod.folder"),
         ({"provider": "shh", "host": "gpu"}, "pod.provider"),
+        ({"provider": "runpod", "host": "gpu"}, "pod: host, user, port and key are for provider ssh"),
+        ({"rent": {}}, "pod: the section rent is for provider runpod"),
+        ({"provider": "runpod", "rent": {"gpu": []}}, "pod.rent: gpu and clouds name one at least"),
+        ({"provider": "runpod", "rent": {"gpus": "H100"}}, "did you mean gpu?"),
     ],
 )
 def test_what_names_no_machine_is_a_mistake(pod: dict[str, Any], mistake: str) -> None:
     with pytest.raises(BadSpec) as raised:
         parse(**pod)
     assert mistake in str(raised.value)
+
+
+def test_what_is_rented_has_a_default_and_a_folder_that_survives_a_stop() -> None:
+    pod = parse(provider="runpod").pod
+    assert pod.rent is not None
+    assert (pod.rent.gpu, pod.rent.gpu_count, pod.folder) == (("auto",), 1, "/workspace/podium")
+    assert parse(provider="runpod", rent={"gpu": "H100 SXM"}).pod.rent.gpu == ("H100 SXM",)  # type: ignore[union-attr]
+    assert parse(provider="runpod", folder="~/.podium").pod.folder == "~/.podium"
