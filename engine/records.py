@@ -178,6 +178,8 @@ class Curve:
         points: Buckets in order of x.
         total: How many points were recorded in all.
         bad: The x of points that were NaN or infinite (at most a few hundred).
+        before: The last point left of a window: the line comes from there.
+        after: The first point right of it.
     """
 
     job_id: str
@@ -186,6 +188,42 @@ class Curve:
     points: tuple[CurvePoint, ...]
     total: int
     bad: tuple[float, ...] = ()
+    before: CurvePoint | None = None
+    after: CurvePoint | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One moment of a run on every axis; None where it is unknown."""
+
+    ts: datetime | None = None
+    step: float | None = None
+    epoch: float | None = None
+    tokens: float | None = None
+    hours: float | None = None
+    dollars: float | None = None
+
+    def on(self, axis: Axis) -> float | None:
+        """Where it is on an axis."""
+        known: float | None = getattr(self, axis)
+        return known
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSummary:
+    """One metric of one job in four numbers; values that are not finite count for none of them.
+
+    Args:
+        last: The newest value.
+        low: The least.
+        high: The greatest.
+        at_best: The value at the checkpoint that was asked for, or the newest before it.
+    """
+
+    last: float | None = None
+    low: float | None = None
+    high: float | None = None
+    at_best: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

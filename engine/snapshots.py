@@ -8,10 +8,19 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from engine.analysis.comparison import Comparison, compare
-from engine.analysis.snapshot import ChartView, JobDetail, Question, Snapshot, Totals
+from engine.analysis.health import red_flags
+from engine.analysis.snapshot import (
+    ChartView,
+    JobDetail,
+    Moment,
+    Pointed,
+    Question,
+    Snapshot,
+    Totals,
+)
 from engine.analysis.spending import best_checkpoint, cost_after
 from engine.home import Home
-from engine.job.events import Status
+from engine.job.events import EventType, Status
 from engine.records import Checkpoint, Curve, Job
 from engine.store.base import Store
 from engine.store.standing import selection_of
@@ -22,6 +31,13 @@ _Known = dict[str, tuple[Job, list[Checkpoint]]]
 _checkpoints_of: WeakKeyDictionary[Store, _Known] = WeakKeyDictionary()
 """The checkpoints that were read last, by job. The store hands out the same `Job` until it changes."""
 _KEPT: Final = 16
+
+_TOLD: Final = tuple(
+    type for type in EventType if type not in (EventType.HEARTBEAT, EventType.TRAIN, EventType.PREDICTION)
+)
+"""The events that somebody reads one by one."""
+_EVENTS: Final = 300
+"""How many of them are shown."""
 
 
 def take(
@@ -48,7 +64,7 @@ def take(
     return Snapshot(
         taken_at=now,
         jobs=tuple(jobs),
-        job=_detail(store, home, shown, question.view, links) if shown else None,
+        job=_detail(store, home, shown, question, links, now) if shown else None,
         compared=_comparison(store, compared, question) if len(compared) > 1 else None,
         curves={job.id: _curves(store, job, question.compared_view) for job in compared},
         saved=tuple(store.comparisons()),
@@ -92,23 +108,42 @@ def _first(jobs: list[Job]) -> Job | None:
     return max(working or live or jobs, key=lambda job: job.created_at, default=None)
 
 
-def _detail(store: Store, home: Home, job: Job, view: ChartView, links: Mapping[str, str]) -> JobDetail:
+def _detail(
+    store: Store, home: Home, job: Job, question: Question, links: Mapping[str, str], now: datetime
+) -> JobDetail:
     """Everything about one job."""
     checkpoints = _checkpoints(store, job)
+    trend, alerts = store.trend(job.id), tuple(store.alerts(job.id))
+    folder = home.found(job.id, deleted=job.deleted)
+    wanted = question.extras
     return JobDetail(
         job=job,
         checkpoints=tuple(checkpoints),
-        curves=_curves(store, job, view),
-        view=view,
+        curves=_curves(store, job, question.view),
+        view=question.view,
         host=tuple(store.host_samples(job.id)),
-        alerts=tuple(store.alerts(job.id)),
-        trend=store.trend(job.id),
-        log_path=str(home.found(job.id, deleted=job.deleted).log),
+        alerts=alerts,
+        trend=trend,
+        log_path=str(folder.log),
         metrics=tuple(store.metrics(job.id)),
         cost_since_best=cost_after(job, best_checkpoint(job, checkpoints)),
         selection_reason=selection_of(checkpoints).reason if checkpoints else "",
         link=links.get(job.id, "ended"),
+        pointed=_pointed(store, job, question.moment),
+        flags=red_flags(job, now, trend=trend, alerts=alerts),
+        here=frozenset(row.step for row in checkpoints if row.path and (folder.path / row.path).is_dir()),
+        predictions=tuple(store.predictions(job.id)) if "predictions" in wanted else (),
+        events=tuple(store.events(job.id, _TOLD, limit=_EVENTS)) if "events" in wanted else (),
     )
+
+
+def _pointed(store: Store, job: Job, moment: Moment | None) -> Pointed | None:
+    """What was at the moment that the user points at."""
+    if moment is None:
+        return None
+    place = store.place(job.id, moment.axis, moment.x)
+    host = store.host_samples(job.id, until=place.ts) if place and place.ts else ()
+    return Pointed(moment, place, tuple(host))
 
 
 def _curves(store: Store, job: Job, view: ChartView) -> dict[str, Curve]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, Literal
 
 from engine.analysis.comparison import Comparison
+from engine.analysis.health import Flag
+from engine.job.events import Event
 from engine.records import (
     Alert,
     Axis,
@@ -14,6 +17,7 @@ from engine.records import (
     Curve,
     HostSample,
     Job,
+    Place,
     SavedComparison,
     Trend,
 )
@@ -39,6 +43,33 @@ class ChartView:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """A place on an axis that the user points at, in the chart or in the log."""
+
+    axis: Axis
+    x: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """What was at that moment.
+
+    Args:
+        moment: The question.
+        place: The logged step nearest to it, on all axes; None when there is none.
+        host: The heartbeats up to then, oldest first.
+    """
+
+    moment: Moment
+    place: Place | None = None
+    host: tuple[HostSample, ...] = ()
+
+
+Extra = Literal["predictions", "events"]
+"""What is read only while somebody looks at it."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobDetail:
     """Everything that the Job screen shows of one job.
 
@@ -55,6 +86,11 @@ class JobDetail:
         cost_since_best: Dollars spent after the best checkpoint; None when unknown.
         selection_reason: One sentence on why the best checkpoint is the best.
         link: What the stream says of the connection: `live`, `reconnecting`, `ended`.
+        pointed: What was at the moment that the question points at.
+        flags: What is wrong with it, the worst first.
+        here: The steps of the checkpoints whose files are on this machine.
+        predictions: Rows of `training_predictions` by step and sample, if asked for.
+        events: The newest events, oldest first, heartbeats and training steps left out, if asked for.
     """
 
     job: Job
@@ -69,6 +105,11 @@ class JobDetail:
     cost_since_best: float | None = None
     selection_reason: str = ""
     link: str = "ended"
+    pointed: Pointed | None = None
+    flags: tuple[Flag, ...] = ()
+    here: frozenset[int] = frozenset()
+    predictions: tuple[Mapping[str, Any], ...] = ()
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +162,8 @@ class Question:
         compared_view: The Comparison screen's chart.
         reference: The compared job that deltas are against.
         show_hidden: Also show archived and deleted jobs?
+        moment: What the user points at in the Job screen's run; None for nothing.
+        extras: What of that run is looked at that is not read otherwise.
     """
 
     job_id: str | None = None
@@ -129,3 +172,5 @@ class Question:
     compared_view: ChartView = field(default_factory=ChartView)
     reference: str | None = None
     show_hidden: bool = False
+    moment: Moment | None = None
+    extras: frozenset[Extra] = frozenset()

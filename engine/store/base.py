@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from engine.job.events import Event
@@ -18,6 +19,8 @@ from engine.records import (
     Curve,
     HostSample,
     Job,
+    MetricSummary,
+    Place,
     SavedComparison,
     Trend,
 )
@@ -134,12 +137,28 @@ class Store(Protocol):
     ) -> Curve:
         """One metric as about `columns` points between x `low` and `high`, read from the pyramid.
 
-        Of a step that several attempts logged, the latest attempt counts.
+        Of a step that several attempts logged, the latest attempt counts. Of a window, the points next to it
+        on both sides come along as `before` and `after`.
         """
+        ...
+
+    def place(self, job_id: str, axis: Axis, x: float) -> Place | None:
+        """The logged training step nearest to a place on an axis, on all axes; None without steps."""
         ...
 
     def metrics(self, job_id: str) -> list[str]:
         """The names of the metrics that a job has curves of."""
+        ...
+
+    def summaries(self, job_id: str, *, best_step: int | None = None) -> dict[str, MetricSummary]:
+        """Every metric that a job has curves of in four numbers, and the means of its predictions' scores.
+
+        Predictions' scores are called `prediction_exact_match`, `prediction_char_error_rate` and so on.
+
+        Args:
+            job_id: Whose.
+            best_step: The step that `at_best` is about; without it that is None.
+        """
         ...
 
     def metric_rows(self, job_id: str, *, limit: int | None = None) -> list[dict[str, Any]]:
@@ -150,8 +169,10 @@ class Store(Protocol):
         """The rows of `training_predictions` by step and sample; those of one step alone if given."""
         ...
 
-    def host_samples(self, job_id: str, limit: int = 120) -> list[HostSample]:
-        """The last heartbeats that carried the machine's figures, oldest first."""
+    def host_samples(
+        self, job_id: str, limit: int = 120, *, until: datetime | None = None
+    ) -> list[HostSample]:
+        """The last heartbeats, up to a moment if given, that carried the machine's figures, oldest first."""
         ...
 
     def alerts(self, job_id: str | None = None, limit: int = 50) -> list[Alert]:
@@ -180,6 +201,10 @@ class Store(Protocol):
 
     def comparisons(self) -> list[SavedComparison]:
         """All saved comparisons, newest first."""
+        ...
+
+    def delete_comparison(self, comparison_id: str) -> None:
+        """Forget a saved comparison; its runs stay as they are. One that is not there is forgotten already."""
         ...
 
     def setting(self, key: str, default: Any = None) -> Any:

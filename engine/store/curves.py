@@ -9,13 +9,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.records import Axis, Curve, CurvePoint
+from engine.records import Axis, Curve, CurvePoint, Place
 from engine.store.pyramid import SHIFT, WIDTH
 from engine.store.series import column_of
-from engine.store.values import json_object, real
+from engine.store.values import json_object, moment, real
 
 MAX_BAD: Final = 300
 """How many x of values that are not finite a curve carries at most."""
+
+NEIGHBOURS: Final = 256
+"""How many rows beyond a window are looked at for a point of the curve."""
 
 _X_COLUMN: Final[dict[Axis, str]] = {
     "step": "step",
@@ -63,7 +66,7 @@ class CurveReader:
 
     def read(self, name: str, low: float | None, high: float | None, columns: int) -> Curve:
         """The curve between x `low` and `high`, with at most `columns` points."""
-        end = self._size()
+        size = end = self._size()
         first = 0 if low is None else self._first_at(low, end, above=False)
         end = end if high is None else self._first_at(high, end, above=True)
         parts = self._parts(first, end, columns)
@@ -77,7 +80,46 @@ class CurveReader:
             if part.bad:
                 bad.append(x)
         thinning = math.ceil(len(bad) / MAX_BAD) or 1
-        return Curve(self.job_id, name, self.axis, tuple(points), self._total(), tuple(bad[::thinning]))
+        return Curve(
+            self.job_id,
+            name,
+            self.axis,
+            tuple(points),
+            self._total(),
+            tuple(bad[::thinning]),
+            None if low is None else self._neighbour(max(0, first - NEIGHBOURS), first, last=True),
+            None if high is None else self._neighbour(end, min(size, end + NEIGHBOURS), last=False),
+        )
+
+    def _neighbour(self, first: int, end: int, *, last: bool) -> CurvePoint | None:
+        """The first or the last finite point among some rows, None when there is none or it is no number."""
+        parts = list(self._rows(first, end))
+        part = (parts[-1] if last else parts[0]) if parts else None
+        if part is None or not part.count:
+            return None
+        return CurvePoint(part.x * self.scale, part.low, part.sum, part.high, 1)
+
+    def nearest(self, x: float, price: float | None) -> Place | None:
+        """The row whose x is nearest to `x`; `price` is dollars a second."""
+        at = self._first_at(x, self._size(), above=False)
+        found = self.db.execute(
+            f"SELECT timestamp, step, epoch, tokens, elapsed_seconds FROM local_training_metrics "
+            "WHERE job_id = ? AND kind = ? AND position IN (?, ?) "
+            f"ORDER BY abs({_X_COLUMN[self.axis]} * ? - ?) LIMIT 1",
+            (self.job_id, self.kind, at - 1, at, self.scale, x),
+        ).fetchone()
+        if found is None:
+            return None
+        stamp, step, epoch, tokens, seconds = found
+        known = seconds is not None
+        return Place(
+            ts=moment(stamp),
+            step=step,
+            epoch=epoch,
+            tokens=tokens,
+            hours=seconds / 3600 if known else None,
+            dollars=seconds * price if known and price is not None else None,
+        )
 
     def _parts(self, first: int, end: int, columns: int) -> Iterator[_Part]:
         """Rows, or buckets of the level that has not many more of them than columns."""

@@ -12,8 +12,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import NoSuchJob, StoreError
-from engine.job.events import Event, EventType
-from engine.records import Alert, Axis, Checkpoint, Curve, HostSample, Job, SavedComparison, Trend
+from engine.job.events import Event, EventType, stamp
+from engine.records import (
+    Alert,
+    Axis,
+    Checkpoint,
+    Curve,
+    HostSample,
+    Job,
+    MetricSummary,
+    Place,
+    SavedComparison,
+    Trend,
+)
 from engine.store import actions, lookup
 from engine.store.base import Action, Done, Ingested, Listener
 from engine.store.curves import CurveReader
@@ -35,6 +46,7 @@ from engine.store.rows import (
 from engine.store.series import COLUMNS as METRIC_COLUMNS
 from engine.store.series import FACT_COLUMNS, KINDS, row_of
 from engine.store.standing import with_standing
+from engine.store.summaries import prediction_summaries, summaries
 from engine.store.values import column, json_text
 from engine.store.writes import checkpoints_of, write_job
 
@@ -187,10 +199,25 @@ class SQLiteStore:
             reader = CurveReader(db, job_id, kind, name, place, axis, scale)
             return reader.read(metric, low, high, max(1, columns))
 
+    def place(self, job_id: str, axis: Axis, x: float) -> Place | None:
+        """The logged training step nearest to a place on an axis, on all axes; None without steps."""
+        with self._database.reading() as db:
+            scale, price = _scale(db, job_id, axis), _scale(db, job_id, "dollars")
+            if scale is None:
+                return None
+            kinds = (CurveReader(db, job_id, kind, "", 0, axis, scale) for kind in ("train", "eval"))
+            return next((place for kind in kinds if (place := kind.nearest(x, price))), None)
+
     def metrics(self, job_id: str) -> list[str]:
         """The names of the metrics that a job has curves of: training, then evals, then the machine."""
         with self._database.reading() as db:
             return list(_curve_names(db, job_id))
+
+    def summaries(self, job_id: str, *, best_step: int | None = None) -> dict[str, MetricSummary]:
+        """Every metric that a job has curves of in four numbers, and the means of its predictions' scores."""
+        with self._database.reading() as db:
+            found = summaries(db, job_id, _curve_names(db, job_id), best_step)
+            return found | prediction_summaries(db, job_id, best_step)
 
     def metric_rows(self, job_id: str, *, limit: int | None = None) -> list[dict[str, Any]]:
         """The rows of `local_training_metrics` by step, the last `limit` of them.
@@ -216,9 +243,12 @@ class SQLiteStore:
             ).fetchall()
         return [prediction_of(row) for row in found]
 
-    def host_samples(self, job_id: str, limit: int = 120) -> list[HostSample]:
-        """The last heartbeats that carried the machine's figures, oldest first."""
-        beats = self.events(job_id, (EventType.HEARTBEAT,), limit=limit)
+    def host_samples(
+        self, job_id: str, limit: int = 120, *, until: datetime | None = None
+    ) -> list[HostSample]:
+        """The last heartbeats, up to a moment if given, that carried the machine's figures, oldest first."""
+        with self._database.reading() as db:
+            beats = _events(db, job_id, (EventType.HEARTBEAT,), 0, limit, until)
         return [sample for sample in map(host_sample_of, beats) if sample is not None]
 
     def alerts(self, job_id: str | None = None, limit: int = 50) -> list[Alert]:
@@ -278,6 +308,15 @@ class SQLiteStore:
             ).fetchall()
         return [comparison_of(row) for row in found]
 
+    def delete_comparison(self, comparison_id: str) -> None:
+        """Forget a saved comparison; its runs stay as they are. One that is not there is forgotten already."""
+        with self._database.writing() as db:
+            found = db.execute(
+                "DELETE FROM training_comparisons WHERE id = ? RETURNING job_ids", (comparison_id,)
+            ).fetchall()
+        for row in found:
+            self._tell(*json.loads(row[0]))
+
     def setting(self, key: str, default: Any = None) -> Any:
         """A JSON value that the app remembers between starts."""
         with self._database.reading() as db:
@@ -320,13 +359,26 @@ class SQLiteStore:
 
 
 def _events(
-    db: sqlite3.Connection, job_id: str, types: Iterable[str] | None, after: int, limit: int | None
+    db: sqlite3.Connection,
+    job_id: str,
+    types: Iterable[str] | None,
+    after: int,
+    limit: int | None,
+    until: datetime | None = None,
 ) -> list[Event]:
     wanted = None if types is None else [str(type) for type in types]
     condition = "" if wanted is None else f" AND type IN ({', '.join('?' * len(wanted))})"
+    if until is not None:
+        condition += " AND ts <= ?"
     found = db.execute(
         f"{_EVENT_SELECT} AND seq > ?{condition} ORDER BY seq DESC LIMIT ?",
-        (job_id, after, *(wanted or ()), -1 if limit is None else limit),
+        (
+            job_id,
+            after,
+            *(wanted or ()),
+            *(() if until is None else (stamp(until),)),
+            -1 if limit is None else limit,
+        ),
     ).fetchall()
     return [event_of(row) for row in reversed(found)]
 

@@ -13,7 +13,7 @@ import pytest
 
 from engine.errors import BadInput, NoSuchJob
 from engine.job.events import EventType, Status
-from engine.records import Axis, CurvePoint, SavedComparison
+from engine.records import Axis, CurvePoint, MetricSummary, SavedComparison
 from engine.store.base import Store
 from tests.store.wire import NAN, START, Wire, a_job, a_run
 
@@ -427,6 +427,34 @@ class StoreContract:
         assert store.curve("job-1", "loss", low=5000).points == ()
         assert store.curve("job-1", "loss", high=0).points == ()
 
+    def test_a_window_comes_with_the_points_next_to_it(self, store: Store) -> None:
+        wire = Wire()
+        for step in range(1, 401):
+            wire.train(step, float(step), **({"sparse": step / 100} if step % 100 == 0 else {}))
+        told(store, wire)
+        curve = store.curve("job-1", "sparse", low=120, high=180)
+        assert curve.points == ()
+        assert curve.before == CurvePoint(100, 1, 1, 1, 1)
+        assert curve.after == CurvePoint(200, 2, 2, 2, 1)
+        whole = store.curve("job-1", "sparse")
+        assert (whole.before, whole.after) == (None, None)
+
+    def test_a_place_on_one_axis_is_known_on_all(self, store: Store) -> None:
+        told(store, a_run())
+        here = store.place("job-1", "step", 20.4)
+        assert here is not None
+        assert here.step == 20
+        assert here.epoch == pytest.approx(2)
+        for axis in ("epoch", "tokens", "hours", "dollars"):
+            there = here.on(axis)
+            assert there is not None
+            assert store.place("job-1", axis, there) == here
+        assert here.ts is not None
+        assert here.ts > START
+        assert store.place("job-1", "step", 1e9).step == 30
+        store.add(a_job("job-2", cost_per_hour=None))
+        assert store.place("job-2", "step", 1) is None
+
     @pytest.mark.parametrize(
         ("axis", "last"),
         [("step", 30), ("epoch", 3), ("tokens", 3000), ("hours", 37 / 3600), ("dollars", 0.037)],
@@ -534,6 +562,8 @@ class StoreContract:
         told(store, wire)
         samples = store.host_samples("job-1", limit=4)
         assert [sample.cpu_percent for sample in samples] == [20, 30, 40]
+        earlier = store.host_samples("job-1", until=samples[1].ts)
+        assert [sample.cpu_percent for sample in earlier] == [0, 10, 20, 30]
         assert samples[-1].disk_free_gb is None
         assert (samples[-1].gpus[0].memory_used_gb, samples[-1].gpus[0].power_w) == (4, None)
         alert = store.alerts("job-1")[0]
@@ -627,6 +657,46 @@ class StoreContract:
         assert other.comparisons() == [new, replace(old, name="lr sweep")]
         assert other.setting("theme") == {"name": "light"}
         assert other.setting("unset", 7) == 7
+
+    def test_a_saved_comparison_can_be_forgotten(self, store: Store, connect: Connect) -> None:
+        for name in ("c1", "c2"):
+            store.save_comparison(SavedComparison(name, name, ("job-1",), START))
+        store.add(a_job())
+        store.delete_comparison("c1")
+        store.delete_comparison("never there")
+        assert [found.id for found in connect().comparisons()] == ["c2"]
+        assert store.job("job-1").id == "job-1"
+
+    # ---- metrics in four numbers
+
+    def test_a_metric_has_its_last_least_and_greatest_value_and_that_at_a_step(self, store: Store) -> None:
+        told(store, a_run(3000))
+        found = store.summaries("job-1", best_step=1234)["loss"]
+        assert found == MetricSummary(3.0, 3.0, 4 - 1 / 3000, 4 - 1234 / 3000)
+        evals = store.summaries("job-1", best_step=1239)["eval_loss"]
+        assert evals.at_best == 4.2 - 1230 / 3000
+        assert store.summaries("job-1")["loss"].at_best is None
+
+    def test_what_is_no_number_counts_for_none_of_the_four(self, store: Store) -> None:
+        wire = Wire().start().train(1, 3.0).train(2, "NaN").train(3, 2.0).train(4, "Infinity")
+        told(store, wire)
+        assert store.summaries("job-1", best_step=2)["loss"] == MetricSummary(2.0, 2.0, 3.0, 3.0)
+
+    def test_predictions_count_by_the_mean_of_a_step(self, store: Store) -> None:
+        wire = Wire().start()
+        for step, marks in ((10, (0, 0)), (20, (1, 0)), (30, (0, 0))):
+            for index, mark in enumerate(marks):
+                wire.write(
+                    EventType.PREDICTION, step, sample_index=index, prompt="p", prediction="q",
+                    exact_match=bool(mark),
+                )  # fmt: skip
+        told(store, wire)
+        found = store.summaries("job-1", best_step=20)["prediction_exact_match"]
+        assert found == MetricSummary(0.0, 0.0, 0.5, 0.5)
+
+    def test_a_job_that_has_told_nothing_has_no_summaries(self, store: Store) -> None:
+        store.add(a_job())
+        assert store.summaries("job-1", best_step=3) == {}
 
     def test_threads_share_one_store(self, store: Store) -> None:
         for at in range(8):
