@@ -16,9 +16,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from engine.errors import BadSpec
 from engine.job.formats import FORMATS
+from engine.job.judging import CriteriaSpec, PanelSpec
 from engine.job.mistakes import mistakes, nearest
 from engine.job.placement import LimitsSpec, PodSpec
 from engine.job.rewarding import PreferenceSpec, RlhfSpec
+from engine.job.scripting import ScriptSpec
 from engine.job.sections import (
     DatasetSpec,
     FinishSpec,
@@ -32,8 +34,13 @@ from engine.job.sections import (
 )
 
 Method = Literal["sft", "cpt", "dpo", "orpo", "rlhf"]
+"""What Podium's own trainer does."""
 _PACKED: Final = ("sft", "cpt")
 _PAIRED: Final = ("dpo", "orpo")
+_TRAINERS: Final = (
+    "dataset", "lora", "quantization", "training", "preference", "rlhf", "predictions", "finish",
+)  # fmt: skip
+"""Sections for our own trainer: a script has its arguments instead."""
 
 
 class JobSpec(Section):
@@ -44,7 +51,7 @@ class JobSpec(Section):
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    method: Method = "sft"
+    method: Method | Literal["script"] = "sft"
     model: ModelSpec
     dataset: DatasetSpec
     lora: LoraSpec | None = Field(default_factory=LoraSpec)
@@ -53,11 +60,17 @@ class JobSpec(Section):
     preference: PreferenceSpec | None = None
     """For dpo and orpo, which have it in any case."""
     rlhf: RlhfSpec | None = None
+    script: ScriptSpec | None = None
+    """For method script: any command."""
     predictions: PredictionsSpec = Field(default_factory=PredictionsSpec)
     finish: FinishSpec = Field(default_factory=FinishSpec)
     score: ScoreSpec = Field(default_factory=ScoreSpec)
     limits: LimitsSpec = Field(default_factory=LimitsSpec)
     pod: PodSpec = Field(default_factory=PodSpec)
+    criteria: CriteriaSpec | None = None
+    """What it is to reach; for any method."""
+    panels: tuple[PanelSpec, ...] = ()
+    """Metrics that the Job screen shows together."""
     tags: tuple[str, ...] = ()
 
     @field_validator("name")
@@ -75,6 +88,8 @@ class JobSpec(Section):
             raise ValueError("quantization can't be used with model.build")
         if self.finish.merge and self.lora is None:
             raise ValueError("finish.merge needs lora: without it the model is whole already")
+        if self.method == "script":
+            return self
         if self.dataset.format not in ("auto", *FORMATS[self.method]):
             known = " or ".join(FORMATS[self.method])
             raise ValueError(f"method {self.method} takes data of format {known}")
@@ -87,6 +102,26 @@ class JobSpec(Section):
     def _with_preference(cls, values: Any) -> Any:
         paired = isinstance(values, Mapping) and values.get("method") in _PAIRED
         return {**values, "preference": {}} if paired and values.get("preference") is None else values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_script(cls, values: Any) -> Any:
+        """A script's model is but a label, and it brings its own data."""
+        if not isinstance(values, Mapping) or values.get("method") != "script":
+            return values
+        for name in _TRAINERS:
+            if values.get(name) is not None:
+                raise ValueError(f"the section {name} is not for method script: its command takes arguments")
+        known = {"lora": None, "dataset": {"path": "."}, "model": {"name": values.get("name")}}
+        return {**values, **{name: known[name] for name in known if values.get(name) is None}}
+
+    @model_validator(mode="after")
+    def _script_consistent(self) -> Self:
+        if self.method == "script" and self.script is None:
+            raise ValueError("method script needs the section script")
+        if self.method != "script" and self.script is not None:
+            raise ValueError(f"the section script is not for method {self.method}")
+        return self
 
     @model_validator(mode="after")
     def _preference_consistent(self) -> Self:
@@ -188,10 +223,13 @@ class JobSpec(Section):
 
     def to_json(self) -> dict[str, Any]:
         """The resolved spec as JSON values."""
-        return self.model_dump(mode="json")
+        left_out = {*_TRAINERS} if self.method == "script" else None
+        return self.model_dump(mode="json", exclude=left_out)
 
     def relative_to(self, base: Path) -> JobSpec:
-        """The same spec with its local data paths made absolute from `base`."""
+        """The same spec with its local paths made absolute from `base`."""
+        if self.script is not None:
+            return self.model_copy(update={"script": self.script.relative_to(base)})
         dataset = self.dataset.model_copy(
             update={
                 "path": str((base / Path(self.dataset.path).expanduser()).absolute()),
