@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from engine.records import Checkpoint, Job
 
 Direction = Literal["low", "high", "none"]
 """Which end of a metric is the good one."""
+
+Statistic = Literal["last", "min", "max", "best"]
+"""Which of a curve's values stands for a run: the newest, least, greatest, or that at its best checkpoint."""
+
+STATISTICS: Final[Mapping[Statistic, str]] = {
+    "last": "last",
+    "min": "lowest",
+    "max": "highest",
+    "best": "at the best checkpoint",
+}
+"""What each is called."""
 
 Unit = Literal["loss", "epoch", "seconds", "dollars", "percent", "number", "bytes", "rate"]
 """How a value is written."""
@@ -42,6 +53,8 @@ class Row:
     direction: Direction
     cells: tuple[Cell, ...]
     primary: bool = True
+    measured: bool = False
+    """Are its values taken from curves, by the comparison's statistic?"""
 
     @property
     def differs(self) -> bool:
@@ -55,6 +68,23 @@ class Difference:
 
     key: str
     values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """How a setting went together with the best eval loss over a model's runs.
+
+    Args:
+        key: The setting.
+        rho: Spearman's rank correlation, -1 to 1; above 0, higher values went with a worse loss.
+        runs: Over how many runs.
+        few: Are they so few that it may well be chance?
+    """
+
+    key: str
+    rho: float
+    runs: int
+    few: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +108,7 @@ class Recommendation:
         caveats: What makes it unsure, or why runs can't be compared.
         comparable: False when evaluation data, tokenizer, loss or sequence length differ.
         worse: The standing of every run, in their order.
+        changes: What would change it.
     """
 
     job_id: str | None
@@ -87,6 +118,7 @@ class Recommendation:
     caveats: tuple[str, ...] = ()
     comparable: bool = True
     worse: tuple[Standing, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +131,6 @@ class Comparison:
     differences: tuple[Difference, ...]
     recommendation: Recommendation
     checkpoints: Mapping[str, tuple[Checkpoint, ...]]
+    statistic: Statistic = "last"
+    correlations: tuple[Correlation, ...] = ()
+    """What changed together with the result over the model's runs, the strongest first."""

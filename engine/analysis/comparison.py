@@ -7,22 +7,26 @@ from collections.abc import Mapping, Sequence
 from engine.analysis.compared import (
     Cell,
     Comparison,
+    Correlation,
     Difference,
     Direction,
     Recommendation,
     Row,
     Standing,
+    Statistic,
     Unit,
 )
 from engine.analysis.configuration import differences
+from engine.analysis.correlation import correlations
 from engine.analysis.metrics import Run, known
 from engine.analysis.recommendation import recommend
 from engine.analysis.table import rows
 from engine.errors import BadInput
-from engine.records import Checkpoint, Job
+from engine.records import Checkpoint, Job, MetricSummary
 
 __all__ = [
-    "Cell", "Comparison", "Difference", "Direction", "Recommendation", "Row", "Standing", "Unit", "compare",
+    "Cell", "Comparison", "Correlation", "Difference", "Direction", "Recommendation", "Row", "Standing",
+    "Statistic", "Unit", "compare",
 ]  # fmt: skip
 
 
@@ -33,6 +37,9 @@ def compare(
     reference: str | None = None,
     archive_above: float = 0.5,
     warn_above: float = 0.25,
+    summaries: Mapping[str, Mapping[str, MetricSummary]] | None = None,
+    statistic: Statistic = "last",
+    others: Sequence[Job] = (),
 ) -> Comparison:
     """Compare runs.
 
@@ -43,6 +50,9 @@ def compare(
             runs, the best run.
         archive_above: A run worse than this fraction is offered for archiving.
         warn_above: A run worse than this fraction is warned of.
+        summaries: Each run's curves in four numbers, by job id and metric.
+        statistic: Which of the four stands in the table.
+        others: All runs of the model, to tell what changed together with the result.
 
     Raises:
         BadInput: There are no runs.
@@ -50,8 +60,15 @@ def compare(
     if not jobs:
         raise BadInput("there are no runs to compare", "Name two or more.")
     lowest = min((loss for job in jobs if (loss := known(job.best_eval_loss)) is not None), default=None)
+    told = summaries or {}
     runs = [
-        Run(job, tuple(sorted(checkpoints.get(job.id, ()), key=lambda item: item.step)), lowest)
+        Run(
+            job,
+            tuple(sorted(checkpoints.get(job.id, ()), key=lambda item: item.step)),
+            lowest,
+            told.get(job.id, {}),
+            statistic,
+        )
         for job in jobs
     ]
     advice = recommend(runs, warn_above=warn_above, archive_above=archive_above)
@@ -65,4 +82,11 @@ def compare(
         differences=differences(jobs),
         recommendation=advice,
         checkpoints={run.job.id: run.checkpoints for run in runs},
+        statistic=statistic,
+        correlations=correlations(_all_of(jobs, others), advice.job_id),
     )
+
+
+def _all_of(jobs: Sequence[Job], others: Sequence[Job]) -> list[Job]:
+    """The compared runs and the others, each once."""
+    return list({job.id: job for job in (*jobs, *others)}.values())

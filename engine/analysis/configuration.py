@@ -13,6 +13,7 @@ _LEFT_OUT: Final = frozenset({"name", "tags"})
 """Settings that tell runs apart without changing them."""
 
 _FACTS: Final = {
+    "code_sha256": "code sha",
     "data_sha256": "dataset sha",
     "eval_sha256": "eval data sha",
     "tokenizer_sha256": "tokenizer sha",
@@ -28,12 +29,12 @@ def differences(jobs: Sequence[Job]) -> tuple[Difference, ...]:
     not have begun) differs from nothing. Where the data have the same hash, the path that they were read
     from does not count.
     """
-    settings, facts = [dict(_settings(job)) for job in jobs], [dict(_facts(job)) for job in jobs]
+    given, facts = [dict(settings(job)) for job in jobs], [dict(_facts(job)) for job in jobs]
     hashes = {one.get("dataset sha") for one in facts}
     same_data = len(hashes) == 1 and None not in hashes
     found = [
         item
-        for item in _side_by_side(settings)
+        for item in _side_by_side(given)
         if _differ(item.values) and not (same_data and item.key == "dataset.path")
     ]
     told = _side_by_side(facts)
@@ -55,7 +56,7 @@ def setting(job: Job, section: str, key: str) -> Any:
     return part.get(key) if isinstance(part, Mapping) else None
 
 
-def _settings(job: Job) -> Iterator[tuple[str, Any]]:
+def settings(job: Job) -> Iterator[tuple[str, Any]]:
     """The run's spec as dotted keys."""
     for key, value in _flat(job.config, ""):
         if key not in _LEFT_OUT:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from engine.analysis.compared import Direction, Unit
+from engine.analysis.compared import Direction, Statistic, Unit
 from engine.analysis.configuration import setting
 from engine.analysis.spending import best_checkpoint, cost_after
-from engine.records import Checkpoint, Job
+from engine.records import Checkpoint, Job, MetricSummary
 
 Kind = Literal["quality", "price", "fact"]
 """Quality needs comparable runs to have a best; a price needs runs that went to their end."""
@@ -24,16 +24,36 @@ class Run:
         job: The run.
         checkpoints: Its checkpoints by step.
         lowest: The lowest best eval loss of all compared runs; None when unknown.
+        summaries: Its curves in four numbers, by metric.
+        statistic: Which of the four counts.
     """
 
     job: Job
     checkpoints: tuple[Checkpoint, ...]
     lowest: float | None = None
+    summaries: Mapping[str, MetricSummary] = field(default_factory=dict)
+    statistic: Statistic = "last"
 
     @property
     def best(self) -> Checkpoint | None:
         """Its best checkpoint."""
         return best_checkpoint(self.job, self.checkpoints)
+
+    def measured(self, metric: str, last: float | None = None) -> float | None:
+        """A curve's value by the statistic; `last` is what is known without the curve."""
+        told = self.summaries.get(metric)
+        if told is None:
+            return last if self.statistic == "last" else None
+        match self.statistic:
+            case "last":
+                # A newest value that is no number is said, not passed over.
+                return last if last is not None and not math.isfinite(last) else told.last
+            case "min":
+                return told.low
+            case "max":
+                return told.high
+            case "best":
+                return told.at_best
 
     @property
     def first(self) -> Checkpoint | None:
@@ -61,6 +81,7 @@ class Metric:
         of: The total that it is shown against.
         kind: What it takes to have a best.
         primary: Is it shown without being asked for?
+        curve: The curve that it is taken from by the statistic; empty when it is not.
     """
 
     name: str
@@ -71,6 +92,7 @@ class Metric:
     of: Callable[[Run], float | None] = lambda run: None
     kind: Kind = "fact"
     primary: bool = False
+    curve: str = ""
 
 
 def known(value: float | None) -> float | None:
@@ -84,6 +106,22 @@ def worse(loss: float | None, lowest: float | None) -> float | None:
     if loss is None or lowest is None or lowest <= 0:
         return None
     return loss / lowest - 1
+
+
+def _of_curve(
+    name: str,
+    label: str,
+    unit: Unit,
+    direction: Direction,
+    curve: str,
+    last: Callable[[Job], float | None] = lambda job: None,
+    *,
+    kind: Kind = "fact",
+) -> Metric:
+    """A metric that is taken from a curve; `last` is the newest value where there is none."""
+    return Metric(
+        name, label, unit, direction, lambda run: run.measured(curve, last(run.job)), kind=kind, curve=curve
+    )
 
 
 def _share(part: float | None, whole: float | None, scale: float = 1.0) -> float | None:
@@ -143,6 +181,16 @@ def _rate(run: Run) -> float | None:
     return float(given) if isinstance(given, (int, float)) else run.job.learning_rate
 
 
+def pace(run: Run) -> float | None:
+    """Efficiency: how far the eval loss fell an hour, nats; None when unknown."""
+    return _share(run.gained, _hours(run))
+
+
+def price_of_hundredth(run: Run) -> float | None:
+    """Dollars for each 0.01 that the eval loss fell; None when unknown or when it did not fall."""
+    return _share(run.job.cost_total, run.gained, 0.01) if (run.gained or 0) > 0 else None
+
+
 METRICS: Final = (
     Metric(
         "best_eval_loss", "best eval loss", "loss", "low", lambda run: run.job.best_eval_loss,
@@ -185,32 +233,43 @@ METRICS: Final = (
         "eval_loss_at_best", "eval loss at the best score", "loss", "low",
         lambda run: run.best.eval_loss if run.best else None, kind="quality",
     ),
-    Metric("train_loss", "train loss", "loss", "none", lambda run: run.job.loss),
-    Metric("eval_loss", "last eval loss", "loss", "low", lambda run: run.job.eval_loss, kind="quality"),
+    _of_curve("train_loss", "train loss", "loss", "none", "loss", lambda job: job.loss),
+    _of_curve(
+        "eval_loss", "eval loss", "loss", "low", "eval_loss", lambda job: job.eval_loss, kind="quality"
+    ),
     Metric(
         "best_step", "best step", "number", "none", lambda run: run.job.best_step,
         lambda run: run.job.total_steps,
     ),
-    Metric("learning_rate", "learning rate", "number", "none", _rate),
-    Metric("grad_norm", "gradient norm", "number", "none", lambda run: run.job.grad_norm),
-    Metric("samples_per_second", "samples", "rate", "high", lambda run: run.job.samples_per_second),
-    Metric("tokens_per_second", "tokens", "rate", "high", lambda run: run.job.tokens_per_second),
+    Metric("learning_rate", "learning rate, set", "number", "none", _rate),
+    _of_curve(
+        "logged_learning_rate", "learning rate", "number", "none", "learning_rate",
+        lambda job: job.learning_rate,
+    ),
+    _of_curve("grad_norm", "gradient norm", "number", "none", "grad_norm", lambda job: job.grad_norm),
+    _of_curve(
+        "samples_per_second", "samples", "rate", "high", "samples_per_second",
+        lambda job: job.samples_per_second,
+    ),
+    _of_curve(
+        "tokens_per_second", "tokens", "rate", "high", "tokens_per_second",
+        lambda job: job.tokens_per_second,
+    ),
     Metric(
         "total_tokens_processed", "tokens in all", "number", "none",
         lambda run: run.job.total_tokens_processed,
     ),
     Metric("gpu_memory_bytes", "GPU memory", "bytes", "low", _memory),
     Metric(
-        "improvement_per_hour", "eval loss gained an hour", "number", "high",
-        lambda run: _share(run.gained, _hours(run)), kind="quality",
+        "improvement_per_hour", "efficiency: eval loss an hour", "number", "high",
+        pace, kind="quality",
     ),
     Metric(
         "improvement_per_epoch", "eval loss gained an epoch", "number", "high",
         lambda run: _share(run.gained, _epochs_gained_in(run)), kind="quality",
     ),
     Metric(
-        "cost_per_hundredth", "cost of 0.01 eval loss", "dollars", "low",
-        lambda run: _share(run.job.cost_total, run.gained, 0.01) if (run.gained or 0) > 0 else None,
+        "cost_per_hundredth", "cost of 0.01 eval loss", "dollars", "low", price_of_hundredth,
         kind="quality",
     ),
     Metric("cost_per_hour", "cost an hour", "dollars", "low", lambda run: run.job.cost_per_hour),
@@ -221,3 +280,33 @@ METRICS: Final = (
     Metric("size_bytes", "size of all checkpoints", "bytes", "low", lambda run: run.job.size_bytes),
 )  # fmt: skip
 """The rows in the order that they are shown in; the primary ones first."""
+
+
+_LOW: Final = ("loss", "perplexity", "error", "kl")
+_HIGH: Final = ("accurac", "exact_match", "overlap", "reward", "margin", "pass", "score")
+"""What in a metric's name tells which end of it is the good one."""
+
+_COVERED: Final = frozenset(
+    {"gpu_utilization_percent", "gpu_memory_allocated_gb", *(metric.curve for metric in METRICS)}
+)
+
+
+def metrics_of(runs: Sequence[Run]) -> tuple[Metric, ...]:
+    """The metrics that everybody knows, then all others that any of the runs has a curve of, by name."""
+    names = {name for run in runs for name in run.summaries} - _COVERED
+    return (*METRICS, *(_unknown(name) for name in sorted(names)))
+
+
+def _unknown(name: str) -> Metric:
+    """A metric that is known by its name alone."""
+    plain = name.rpartition("/")[2].lower() if "rewards/" in name else name.lower()
+    direction: Direction = "none"
+    if name == "score" or any(part in plain for part in _LOW):
+        direction = "low"
+    elif any(part in name.lower() for part in _HIGH):
+        direction = "high"
+    unit: Unit = "percent" if plain.endswith("percent") else "loss" if "loss" in plain else "number"
+    label = name.replace("_", " ")
+    kind: Kind = "fact" if direction == "none" else "quality"
+    taken = "curve_" if name in {metric.name for metric in METRICS} else ""
+    return _of_curve(f"{taken}{name}", label, unit, direction, name, kind=kind)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from engine.analysis import format as words
-from engine.analysis.metrics import Run, known
+from engine.analysis.metrics import Run, known, pace, price_of_hundredth
 from engine.analysis.spending import cost_after
 from engine.job.events import Status
 from engine.records import Job
@@ -75,25 +75,55 @@ def _checkpoint(best: Run) -> Iterator[str]:
 
 
 def _price(best: Run, others: Sequence[Run], names: Mapping[str, str]) -> Iterator[str]:
-    """What it cost beside the cheapest other run that went to its end."""
+    """What it cost and took beside the cheapest other run that went to its end, and what that bought."""
     ended = [run for run in others if run.job.status is Status.COMPLETED]
-    if not best.job.status.ended or not ended:
+    if best.job.status.ended and ended:
+        cheapest = min(ended, key=lambda run: _or_endless(run.job.cost_total))
+        cost = _more(best.job.cost_total, cheapest.job.cost_total, 0.005, words.dollars, "cost", "more")
+        quickest = cheapest if cost else min(ended, key=lambda run: _or_endless(run.job.elapsed_seconds))
+        time = _more(
+            best.job.elapsed_seconds, quickest.job.elapsed_seconds, 1.0, words.duration, "took", "longer"
+        )
+        if cost or time:
+            both = " and ".join(part for part in (cost, time) if part)
+            yield f"It {both} than {names[quickest.job.id]}."
+    yield from _efficiency(best, others, names)
+
+
+def _or_endless(value: float | None) -> float:
+    value = known(value)
+    return math.inf if value is None else value
+
+
+def _more(
+    ours: float | None,
+    theirs: float | None,
+    least: float,
+    write: Callable[[float | None], str],
+    verb: str,
+    longer: str,
+) -> str:
+    """«cost $0.38 more»; empty where it is unknown or next to nothing."""
+    ours, theirs = known(ours), known(theirs)
+    if ours is None or theirs is None or abs(ours - theirs) < least:
+        return ""
+    return f"{verb} {write(abs(ours - theirs))} {longer if ours > theirs else 'less'}"
+
+
+def _efficiency(best: Run, others: Sequence[Run], names: Mapping[str, str]) -> Iterator[str]:
+    """What an hour and a dollar bought, beside the run that used its hours best."""
+    ours = pace(best)
+    if ours is None or ours <= 0 or not best.job.status.ended:
         return
-    priced = [run for run in ended if known(run.job.cost_total) is not None]
-    if priced and known(best.job.cost_total) is not None:
-        other = min(priced, key=lambda run: run.job.cost_total or 0.0)
-        more = (best.job.cost_total or 0.0) - (other.job.cost_total or 0.0)
-        if abs(more) >= 0.005:
-            sign = "more" if more > 0 else "less"
-            yield f"It cost {words.dollars(abs(more))} {sign} than {names[other.job.id]}."
-            return
-    timed = [run for run in ended if known(run.job.elapsed_seconds) is not None]
-    if timed and known(best.job.elapsed_seconds) is not None:
-        other = min(timed, key=lambda run: run.job.elapsed_seconds or 0.0)
-        longer = (best.job.elapsed_seconds or 0.0) - (other.job.elapsed_seconds or 0.0)
-        if abs(longer) >= 1:
-            sign = "longer" if longer > 0 else "less"
-            yield f"It took {words.duration(abs(longer))} {sign} than {names[other.job.id]}."
+    dollar = price_of_hundredth(best)
+    text = f"It gained {ours:.3g} of eval loss an hour"
+    if dollar is not None and dollar >= 0.005:
+        text += f", {words.dollars(dollar)} for each 0.01"
+    paced = [(rate, run) for run in others if (rate := pace(run)) is not None and rate > 0]
+    if paced:
+        rate, other = max(paced, key=lambda item: item[0])
+        text += f"; {names[other.job.id]} gained {rate:.3g}"
+    yield f"{text}."
 
 
 def _waste(best: Run) -> Iterator[str]:
@@ -147,6 +177,29 @@ def _ties(best: Run, others: Sequence[Run], names: Mapping[str, str]) -> Iterato
         saved = words.dollars(ours - (least.job.cost_total or 0.0))
         text += f", and {names[least.job.id]} cost {saved} less"
     yield f"{text}. A larger evaluation set would decide."
+
+
+def changes(best: Run, others: Sequence[Run], names: Mapping[str, str]) -> Iterator[str]:
+    """What would change the recommendation: how far the next run is behind, in percent and in noise.
+
+    Args:
+        best: The recommended run.
+        others: The other runs that have an eval loss, the best first.
+        names: What each is called.
+    """
+    ours = known(best.job.best_eval_loss)
+    apart = [run for run in others if not _tied(best, run)]
+    if ours is None or not apart:
+        return
+    theirs = apart[0].job.best_eval_loss or 0.0
+    if theirs <= 0 or ours <= 0:
+        return
+    noise = _noise(best, apart[0])
+    times = f", {(theirs - ours) / noise:.0f} times the noise of one evaluation" if noise else ""
+    yield (
+        f"{names[apart[0].job.id]} would have to come {_percent((theirs - ours) / theirs)} lower{times}, "
+        "to be kept instead."
+    )
 
 
 def _tied(best: Run, other: Run) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from engine.analysis.comparability import comparability
 from engine.analysis.compared import Recommendation, Standing
 from engine.analysis.metrics import Run, known, worse
-from engine.analysis.reasons import caveats, names_of, reasons
+from engine.analysis.reasons import caveats, changes, names_of, reasons
 from engine.records import Job
 
 __all__ = ["names_of", "recommend"]
@@ -34,6 +34,7 @@ def recommend(runs: Sequence[Run], *, warn_above: float = 0.25, archive_above: f
             tuple(f"{text[:1].upper()}{text[1:]}." for text in (*judged.differing, *judged.unknown)),
             False,
             tuple(Standing(run.job.id, None, "unknown") for run in runs),
+            ("Evaluated on the same rows, with one tokenizer, loss and length, they could be.",),
         )
     if not ranked:
         standings = tuple(Standing(run.job.id, None, "unknown") for run in runs)
@@ -47,6 +48,7 @@ def recommend(runs: Sequence[Run], *, warn_above: float = 0.25, archive_above: f
         tuple(reasons(best, ranked[1:], names)),
         tuple(caveats(best, ranked[1:], runs, names, judged.unknown)),
         worse=tuple(_standing(run.job, lowest, warn_above, archive_above) for run in runs),
+        changes=tuple(changes(best, ranked[1:], names)),
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.analysis.compared import Cell, Row
-from engine.analysis.metrics import METRICS, Metric, Run, known
+from engine.analysis.compared import STATISTICS, Cell, Row
+from engine.analysis.metrics import Metric, Run, known, metrics_of
 from engine.job.events import Status
 
 
@@ -17,7 +17,7 @@ def rows(runs: Sequence[Run], reference: str, *, comparable: bool = True) -> tup
         reference: The id of the run that deltas are against.
         comparable: Do the runs' eval losses mean the same? If not, no quality is called best or better.
     """
-    return tuple(_row(metric, runs, reference, comparable) for metric in METRICS)
+    return tuple(_row(metric, runs, reference, comparable) for metric in metrics_of(runs))
 
 
 def _row(metric: Metric, runs: Sequence[Run], reference: str, comparable: bool) -> Row:
@@ -32,7 +32,9 @@ def _row(metric: Metric, runs: Sequence[Run], reference: str, comparable: bool) 
         delta = _delta(value, against) if compared else None
         candidate = best is not None and value == best and _candidate(metric, run)
         cells.append(Cell(value, metric.of(run), delta, candidate))
-    return Row(metric.name, metric.label, metric.unit, metric.direction, tuple(cells), metric.primary)
+    measured = bool(metric.curve)
+    label = f"{metric.label}, {STATISTICS[runs[0].statistic]}" if measured else metric.label
+    return Row(metric.name, label, metric.unit, metric.direction, tuple(cells), metric.primary, measured)
 
 
 def _best(metric: Metric, runs: Sequence[Run], values: Sequence[float | None]) -> float | None:

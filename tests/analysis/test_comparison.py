@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.analysis.comparison import Comparison, Row, compare
+from engine.analysis.comparison import Comparison, Row, Statistic, compare
 from engine.errors import BadInput
 from engine.job.events import Status
-from engine.records import Job
+from engine.records import Job, MetricSummary
 from tests.analysis.made import NAN, a_run, checkpoints, with_config
 
 
@@ -173,6 +173,56 @@ def test_any_numbers_compare_without_an_error(
     assert len(set(marked)) <= 1
 
 
+# ---- values from curves
+
+SUMMARIES = {
+    "job-1": {
+        "loss": MetricSummary(0.5, 0.4, 3.0, 0.6),
+        "eval_rewards/accuracies": MetricSummary(0.8, 0.5, 0.9, 0.85),
+        "prediction_char_error_rate": MetricSummary(0.3, 0.2, 0.9, 0.25),
+        "eval_entropy": MetricSummary(1.0, 0.5, 2.0, 1.5),
+    },
+    "job-2": {"loss": MetricSummary(0.7, 0.6, 2.0, 0.65), "score": MetricSummary(0.4, 0.3, 0.9, 0.3)},
+}
+
+
+@pytest.mark.parametrize(
+    ("statistic", "train", "accuracy", "said"),
+    [
+        ("last", [0.5, 0.7], 0.8, "train loss, last"),
+        ("min", [0.4, 0.6], 0.5, "train loss, lowest"),
+        ("max", [3.0, 2.0], 0.9, "train loss, highest"),
+        ("best", [0.6, 0.65], 0.85, "train loss, at the best checkpoint"),
+    ],
+)
+def test_values_from_curves_are_the_last_least_greatest_or_those_at_the_best(
+    statistic: Statistic, train: list[float], accuracy: float, said: str
+) -> None:
+    found = compare([a_run(1), a_run(2)], {}, summaries=SUMMARIES, statistic=statistic)
+    assert values(found, "train_loss") == train
+    assert row(found, "train_loss").label == said
+    assert values(found, "eval_rewards/accuracies") == [accuracy, None]
+    assert values(found, "best_eval_loss") == [1.0, 1.0]
+    assert found.statistic == statistic
+
+
+def test_every_metric_that_any_run_has_is_a_row_with_its_direction() -> None:
+    found = compare([a_run(1), a_run(2)], {}, summaries=SUMMARIES)
+    directions = {item.name: item.direction for item in found.rows}
+    assert directions["eval_rewards/accuracies"] == "high"
+    assert directions["prediction_char_error_rate"] == "low"
+    assert directions["eval_entropy"] == "none"
+    assert directions["score"] == "low"
+    names = [item.name for item in found.rows]
+    assert len(set(names)) == len(names)
+
+
+def test_a_newest_loss_that_is_no_number_is_not_passed_over() -> None:
+    job = a_run(1, loss=NAN)
+    found = compare([job, a_run(2)], {}, summaries=SUMMARIES)
+    assert math.isnan(values(found, "train_loss")[0] or 0.0)
+
+
 # ---- what differs
 
 
@@ -237,9 +287,25 @@ def test_the_best_run_and_its_checkpoint_are_recommended_with_numbers() -> None:
         "Its lowest eval loss 0.6686 is 26 % below 0.9041 of run-01.",
         "Checkpoint 200 has the best score 0.2665, eval loss 0.6686 and a gap to the train loss of 7.5 %.",
         "It cost $0.50 more than run-01.",
+        "It gained 0.166 of eval loss an hour, $0.12 for each 0.01.",
         "Stop after epoch 2 next time: the last $2.00 (50 %) bought nothing.",
     )
     assert advice.caveats == ()
+    assert len(advice.changes) == 1
+    assert advice.changes[0].startswith("run-01 would have to come 26 % lower")
+    assert advice.changes[0].endswith("to be kept instead.")
+
+
+def test_price_time_and_efficiency_are_told_beside_the_others() -> None:
+    jobs = [a_run(1, 0.5, elapsed_seconds=7200.0), a_run(2, 0.9, cost_total=3.0, elapsed_seconds=3600.0)]
+    saved = {job.id: checkpoints(job, [2.5, job.best_eval_loss or 0.0]) for job in jobs}
+    said = text(compare(jobs, saved))
+    assert "It cost $1.00 more and took 1 h 00 min longer than run-02." in said
+    assert "It gained 1 of eval loss an hour, $0.02 for each 0.01; run-02 gained 1.6." in said
+
+
+def test_nothing_is_said_to_change_it_where_all_others_tie() -> None:
+    assert compare([a_run(1, 0.7), a_run(2, 0.7)], {}).recommendation.changes == ()
 
 
 def test_it_says_when_the_score_overrules_the_lowest_eval_loss() -> None:
@@ -344,6 +410,7 @@ def test_runs_whose_losses_mean_different_things_are_refused(other: Job, said: s
     assert best(found, "best_eval_loss") == [False, False]
     assert [cell.delta for cell in row(found, "best_eval_loss").cells] == [None, None]
     assert "still can be" in text(found)
+    assert "Evaluated on the same rows" in advice.changes[0]
 
 
 def test_what_can_be_compared_still_is_when_the_losses_can_not() -> None:
