@@ -1,0 +1,324 @@
+"""The guard: a rented pod's first process. It needs nobody, and it ends the pod when it should.
+
+    waiting --a supervisor at work--> busy --it leaves--> idle --too long--> ending, for ever
+        \\--the boot grace is over-------------------------------------------/  the pod's last second
+
+All times are the pod's own seconds (`PodClock`): no wall clock is read, so one that is off does not matter.
+The supervisor reads the same clock, ends the run in time and lets a checkpoint be saved before; the guard
+comes after it, and does not need it to be alive. Stdlib only: it runs before anything was uploaded.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from engine.errors import Conflict, Forbidden, NoSuchPod, ProviderError, RateLimited, Unauthorized
+from engine.job.events import EventType, EventWriter, last_event
+from engine.job.folder import JobFolder, read_json, write_json
+from engine.supervisor.clock import PodClock
+from engine.supervisor.ending import Api, How, Proof, Tool, Ways
+from engine.supervisor.guarded import guard_file, kept_file, make_room
+from engine.supervisor.limits import Limits
+from engine.supervisor.locks import holder
+
+_DEPTH: Final = 5
+"""How deep it is looked for news below Podium's folder: an environment's packages are there."""
+_DEFINITE: Final = (Unauthorized, Forbidden, NoSuchPod, Conflict)
+"""Asking again will hardly help."""
+_KEPT: Final = (
+    "proven_at", "rate", "clustered", "refused", "got", "idle_since", "arrived", "arrived_at",
+)  # fmt: skip
+"""What the next guard goes on with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things take, in seconds.
+
+    Args:
+        tick: Between two looks.
+        note: Between two notes in guard.json.
+        proof: Between two proofs that the pod can end itself.
+        retry: The first wait after a proof or an order that failed; it doubles.
+        longest_retry: What it doubles up to.
+        leave: How long a supervisor may take to save and leave when the pod's last second has come.
+        again: How long after an order that was taken, and did not end us, it is given again.
+    """
+
+    tick: float = 1.0
+    note: float = 10.0
+    proof: float = 60.0
+    retry: float = 2.0
+    longest_retry: float = 60.0
+    leave: float = 90.0
+    again: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the pod was created with.
+
+    Args:
+        root: Podium's folder.
+        volume: The disk that it is on: `none`, `persistent` or `network`.
+        limits: The job's.
+        grace: Seconds that the pod waits for its job while nothing arrives.
+        pace: How long things take.
+    """
+
+    root: Path
+    volume: str = "none"
+    limits: Limits = field(default_factory=Limits)
+    grace: float = 1800.0
+    pace: Pace = field(default_factory=Pace)
+
+    @classmethod
+    def read(cls, text: str) -> tuple[Told, str]:
+        """What `PODIUM_POD` says, and where the provider's API is."""
+        said = json.loads(base64.b64decode(text))
+        told = cls(
+            root=Path(said["root"]).expanduser(),
+            volume=str(said["volume"]),
+            limits=Limits.of(said["spec"]),
+            grace=60 * float(said["grace_minutes"]),
+            pace=Pace(**said.get("pace", {})),
+        )
+        return told, str(said["provider"])
+
+
+class Guard:
+    """Watches over one pod.
+
+    Args:
+        told: What the pod was created with.
+        ways: How it ends itself.
+    """
+
+    def __init__(self, told: Told, ways: Ways) -> None:
+        self._told, self._ways, self._pace = told, ways, told.pace
+        make_room(told.root)
+        self._file = guard_file(told.root)
+        kept = read_json(self._file)
+        self._clock = PodClock(kept)
+        self._state: dict[str, Any] = {key: kept.get(key) for key in _KEPT}
+        self._limits = self._with_rate(self._state["rate"])
+        self._noted = self._looked = -1e9
+        self._proof_due = 0.0
+        self._wait = Waits(self._pace)
+        self.leave = False
+        """Was it asked to leave?"""
+
+    def run(self) -> None:
+        """Watch until the pod is to end; then end it, until this process is ended with it."""
+        while not self.leave:
+            self._prove()
+            why = self.due()
+            self._note()
+            if why:
+                self._end(why)
+                return
+            time.sleep(self._pace.tick)
+        # The provider stops the machine, or a person does: what trains shall be saved.
+        self._make_them_leave()
+
+    def due(self) -> str:
+        """Why the pod is to end now; empty while it is not."""
+        now = self._clock.seconds()
+        working = [folder for folder in self._jobs() if holder(folder.lock) is not None]
+        if working:
+            self._state.update(got=True, idle_since=None)
+        elif self._state["got"] and self._state["idle_since"] is None:
+            self._state["idle_since"] = now
+        last = self._limits.pod_seconds
+        if last is not None and now >= last:
+            return f"{self._limits.reached(now) or 'the last minute of the limits'} reached"
+        if working:
+            return ""
+        if kept_file(self._told.root).exists():
+            return "all that was to be kept has been fetched"
+        if self._state["got"]:
+            window = 60 * self._limits.retrieve_minutes
+            return f"the {window / 60:g} minutes for fetching are over" if self._idle(now) >= window else ""
+        return self._never_got_a_job(now)
+
+    def _idle(self, now: float) -> float:
+        since = self._state["idle_since"]
+        return now - float(since) if since is not None else 0.0
+
+    def _never_got_a_job(self, now: float) -> str:
+        """Nothing was started: is anything still arriving?"""
+        if time.monotonic() - self._looked >= self._pace.note:
+            self._looked, arrived = time.monotonic(), _signature(self._told.root)
+            if arrived != self._state["arrived"]:
+                self._state.update(arrived=arrived, arrived_at=now)
+        quiet = now - float(self._state["arrived_at"] or 0.0)
+        if quiet < self._told.grace:
+            return ""
+        return f"no job was started, and nothing has arrived for {quiet / 60:.0f} minutes"
+
+    def _jobs(self) -> list[JobFolder]:
+        try:
+            return [JobFolder(path) for path in sorted((self._told.root / "jobs").iterdir()) if path.is_dir()]
+        except OSError:
+            return []
+
+    # ------------------------------------------------------------------ the proof
+
+    def _prove(self) -> None:
+        """Prove that the pod can end itself, if it is time to."""
+        now = self._clock.seconds()
+        if now < self._proof_due:
+            return
+        try:
+            proof = self._ways.prove()
+        except ProviderError as error:
+            self._proof_due = now + self._wait.after(error)
+            # A proof that was given stands: a refusal later may be the provider's bad minute.
+            if self._state["proven_at"] is None:
+                self._state.update(refused=str(error) if isinstance(error, _DEFINITE) else "")
+        else:
+            self._proven(proof)
+        self._noted = -1e9
+
+    def _proven(self, proof: Proof) -> None:
+        self._wait.reset()
+        self._proof_due = self._clock.seconds() + self._pace.proof
+        self._state.update(refused="", clustered=proof.clustered)
+        if not proof.clustered:
+            self._state["proven_at"] = self._clock.seconds()
+        if proof.rate is not None:
+            self._state["rate"] = proof.rate
+            self._limits = self._with_rate(proof.rate)
+
+    def _with_rate(self, rate: Any) -> Limits:
+        """The limits, at the dearer of the confirmed and the billed rate."""
+        known = self._told.limits.cost_per_hour or 0.0
+        billed = float(rate) if isinstance(rate, (int, float)) else 0.0
+        return self._told.limits.at(max(known, billed) or None)
+
+    # ------------------------------------------------------------------ the end
+
+    @property
+    def how(self) -> How:
+        """Stopping keeps a volume of the pod's own, which is for what was not fetched yet."""
+        unfetched = not kept_file(self._told.root).exists() and bool(self._state["got"])
+        return "stop" if self._told.volume == "persistent" and unfetched else "terminate"
+
+    def _end(self, why: str) -> None:
+        """End the pod, and try again until this process is gone with it."""
+        self._tell(why)
+        self._make_them_leave()
+        self._wait.reset()
+        self._state.update(ending=why, how=self.how)
+        while not self.leave:
+            try:
+                self._state["ordered"] = self._ways.end(self.how)
+                pause = self._pace.again
+                self._state["trouble"] = ""
+            except NoSuchPod as error:
+                self._state["trouble"], pause = str(error), self._pace.longest_retry
+            except ProviderError as error:
+                self._state["trouble"], pause = str(error), self._wait.after(error)
+            self._note(now=True)
+            self._sleep(pause)
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self.leave and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, self._pace.tick))
+
+    def _make_them_leave(self) -> None:
+        """Let supervisors that are still at work save and leave, but not for long."""
+        until = time.monotonic() + self._pace.leave
+        working = {folder.lock: pid for folder in self._jobs() if (pid := holder(folder.lock)) is not None}
+        for pid in working.values():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGTERM)
+        while time.monotonic() < until and any(holder(lock) is not None for lock in working):
+            self._note()
+            time.sleep(self._pace.tick)
+
+    def _tell(self, why: str) -> None:
+        """Write into every job's events what is about to happen; a full disk keeps nobody from ending."""
+        action = "stopped: its disk is kept" if self.how == "stop" else "terminated"
+        for folder in self._jobs():
+            with contextlib.suppress(OSError):
+                before = last_event(folder.events)
+                with EventWriter(folder.events, before.attempt if before else 1) as events:
+                    message = f"{why}: the pod is {action}"
+                    events.append(
+                        EventType.ALERT, alert="pod_ends", severity="info", message=message, how=self.how
+                    )
+
+    def _note(self, *, now: bool = False) -> None:
+        """Write down what the supervisor, the laptop and the next guard must know."""
+        if not now and time.monotonic() - self._noted < self._pace.note:
+            return
+        self._noted = time.monotonic()
+        with contextlib.suppress(OSError):
+            write_json(self._file, {**self._state, **self._clock.kept(), "pid": os.getpid()})
+
+
+class Waits:
+    """Waits that double, with jitter; seconds."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again with short waits."""
+        self._next = self._pace.retry
+
+    def after(self, error: ProviderError) -> float:
+        """How long to wait after this failure."""
+        wait, self._next = self._next, min(self._pace.longest_retry, 2 * self._next)
+        if isinstance(error, RateLimited):
+            wait = max(wait, error.retry_after)
+        return wait * random.uniform(0.75, 1.0)
+
+
+def _signature(root: Path) -> int:
+    """A number that changes whenever something arrives: of the folders that the laptop fills."""
+    found = []
+    for name in ("bundles", "data", "envs", "jobs"):
+        for folder, inside, files in os.walk(root / name):
+            if folder.count(os.sep) - str(root).count(os.sep) >= _DEPTH:
+                inside.clear()
+            for path in [Path(folder), *(Path(folder, file) for file in files)]:
+                with contextlib.suppress(OSError):
+                    stat = path.stat()
+                    found.append(f"{path} {stat.st_size} {stat.st_mtime_ns}")
+    return zlib.crc32("\n".join(sorted(found)).encode(errors="replace"))
+
+
+def main(argv: Sequence[str] = (), environment: Mapping[str, str] = os.environ) -> int:
+    """Guard this pod."""
+    told, url = Told.read(environment["PODIUM_POD"])
+    pod_id, key = environment.get("RUNPOD_POD_ID", ""), environment.get("RUNPOD_API_KEY", "")
+    guard = Guard(told, Ways(Api(url, pod_id, key), Tool(pod_id)))
+
+    def leave(number: int, frame: object) -> None:
+        guard.leave = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    guard.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
