@@ -6,6 +6,7 @@
     control/        requests from the laptop       exit.json      how it ended
     supervisor.lock held while a supervisor lives  supervisor.json  what its successor must know
     supervisor.log  what it printed, if anything
+    node.json       which of several machines this is, and where the first one is met; absent on a single one
 
 Ships; stdlib only.
 """
@@ -87,6 +88,11 @@ class JobFolder:
     def memory(self) -> Path:
         """What a supervisor must know of the one before it: attempt, restarts, running seconds, trainer."""
         return self.path / "supervisor.json"
+
+    @property
+    def node(self) -> Path:
+        """Which of several machines this is: `node`, `nodes`, `address` and `port`, written by who starts it."""
+        return self.path / "node.json"
 
     @property
     def supervisor_log(self) -> Path:

@@ -48,6 +48,8 @@ class RentSpec(Section):
     """The disk at /workspace, kept when the pod is stopped and lost when it is terminated."""
     network_volume: Annotated[str, Field(min_length=1)] | None = None
     """The id or the name of a volume that outlives the pod, instead of `volume_gb`."""
+    fetch: tuple[Literal["best", "last"], ...] = ("best",)
+    """Checkpoints that are fetched and verified before the pod is terminated."""
     backend: Literal["rest", "sdk"] = "rest"
     """How RunPod is spoken to: its REST API, or its own Python package."""
 
@@ -61,6 +63,19 @@ class RentSpec(Section):
         if not self.gpu or not self.clouds:
             raise ValueError("gpu and clouds name one at least")
         return self
+
+
+class DistributedSpec(Section):
+    """Training with several processes, which torchrun starts: one a GPU, on one machine or several."""
+
+    nodes: Annotated[Positive, Field(le=64)] = 1
+    """Machines; each holds the job's spec and data, the first one everything that training makes."""
+    processes: Annotated[Positive, Field(le=64)] | None = None
+    """On each machine; null is one a GPU, or a single one without GPUs."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """ddp: each process holds the whole model; fsdp: weights, gradients and optimizer are split among them."""
+    timeout_minutes: Above = 10
+    """How long processes wait for each other before one counts as lost."""
 
 
 class PodSpec(Section):

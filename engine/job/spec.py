@@ -18,7 +18,7 @@ from engine.errors import BadSpec
 from engine.job.formats import FORMATS
 from engine.job.judging import CriteriaSpec, PanelSpec
 from engine.job.mistakes import mistakes, nearest
-from engine.job.placement import LimitsSpec, PodSpec
+from engine.job.placement import DistributedSpec, LimitsSpec, PodSpec
 from engine.job.rewarding import PreferenceSpec, RlhfSpec
 from engine.job.scripting import ScriptSpec
 from engine.job.sections import (
@@ -66,6 +66,7 @@ class JobSpec(Section):
     finish: FinishSpec = Field(default_factory=FinishSpec)
     score: ScoreSpec = Field(default_factory=ScoreSpec)
     limits: LimitsSpec = Field(default_factory=LimitsSpec)
+    distributed: DistributedSpec = Field(default_factory=DistributedSpec)
     pod: PodSpec = Field(default_factory=PodSpec)
     criteria: CriteriaSpec | None = None
     """What it is to reach; for any method."""

@@ -54,6 +54,11 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
         r"GatedRepo|gated repo|401 Client Error|403 Client Error|Invalid (user )?token",
         "Log in to the Hub, and accept the model's licence there.",
     ),
+    (
+        "rank_lost",
+        r"a rank was lost",
+        "Look at that machine and its log; the job goes on from the newest checkpoint.",
+    ),
     ("gpu", r"CUDA error|device-side assert|NCCL (error|failure)|Xid", "See the log; another GPU may help."),
 )
 _COMPILED: Final = tuple((kind, re.compile(pattern), advice) for kind, pattern, advice in _CAUSES)
@@ -65,7 +70,8 @@ class Failure:
 
     Args:
         text: What happened, one clean line.
-        kind: `disk_full`, `out_of_memory`, `permission`, `missing`, `access`, `gpu`, `stall` or `unknown`.
+        kind: `disk_full`, `out_of_memory`, `permission`, `missing`, `access`, `rank_lost`, `gpu`, `stall` or
+            `unknown`.
         advice: What to do about it; may be empty.
         code: The exit status; negative for a signal, None when there was no process.
     """
@@ -104,7 +110,7 @@ def examine(code: int, log: Path, since: int) -> Failure:
 def clean(text: str) -> str:
     """One line without escapes, controls or secrets, and not too long."""
     text = _CONTROL.sub("", text.rstrip("\r").rsplit("\r", 1)[-1]).replace("\t", " ").strip()
-    text = _SECRET_LOOK.sub("[secret]", redact(text, os.environ))
+    text = without_secrets(redact(text, os.environ))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
@@ -114,6 +120,11 @@ def redact(text: str, environment: Mapping[str, str]) -> str:
         if len(value) >= 8 and _SECRET_NAME.search(name):
             text = text.replace(value, "[secret]")
     return text
+
+
+def without_secrets(text: str) -> str:
+    """The text without what looks like a key of the services that we know."""
+    return _SECRET_LOOK.sub("[secret]", text)
 
 
 def secret(name: str) -> bool:

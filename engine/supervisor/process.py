@@ -76,12 +76,6 @@ class Trainer:
             os.killpg(self.pid, signal.SIGKILL)
 
 
-def default_trainer() -> tuple[str, ...]:
-    """The command of our own trainer, in this very interpreter, with its way of finding modules."""
-    safe = ("-P",) if sys.flags.safe_path else ()
-    return (sys.executable, *safe, "-m", "engine.trainer")
-
-
 def end_leftovers(folder: JobFolder, pid: int | None, start: str | None, grace: float) -> int:
     """End what is left of a trainer, and say how many processes that were.
 

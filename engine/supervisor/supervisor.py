@@ -25,12 +25,15 @@ from engine.supervisor.limits import Limits
 from engine.supervisor.locks import Lock, Slot
 from engine.supervisor.memory import Memory
 from engine.supervisor.outcome import Outcome, Reserve, Timing, Why, write_exit
-from engine.supervisor.process import Trainer, default_trainer, end_leftovers
+from engine.supervisor.process import Trainer, end_leftovers
 from engine.supervisor.pulse import Pulse
+from engine.supervisor.ranks import BadNode, command
 from engine.supervisor.wakeup import Wakeup
 
 PERMANENT: Final = 3
 """The exit status of a trainer that must not be started again."""
+AGAIN: Final = 4
+"""The exit status of one that is to be: one of several ranks asks for it, and has seen to what was wrong."""
 SAME: Final = 3
 """The same failure so often in a row ends the job."""
 _BUSY_PATIENCE: Final = 4
@@ -72,7 +75,7 @@ def supervise(
         wakeup = Wakeup()
         try:
             at_work()
-            Supervisor(job, tuple(trainer or default_trainer()), slot, timing or Timing(), wakeup).run()
+            Supervisor(job, tuple(trainer or ()), slot, timing or Timing(), wakeup).run()
         finally:
             wakeup.close()
     finally:
@@ -219,7 +222,9 @@ class Supervisor:
         self._watch.begin()
         self._journal.emit(EventType.PHASE, phase=Phase.LOAD)
         try:
-            trainer = Trainer(self._argv, self._folder, memory.attempt)
+            trainer = Trainer(self._argv or command(self._folder), self._folder, memory.attempt)
+        except BadNode as error:
+            return Outcome(Status.FAILED, str(error), "Start the job again where its machines are known.")
         except OSError as error:
             return Failure(f"the trainer can't be started: {clean(str(error))}")
         memory.trainer_pid, memory.trainer_start = trainer.pid, trainer.start
@@ -274,6 +279,8 @@ class Supervisor:
     def _after(self, failure: Failure) -> Outcome | None:
         """Give up after a failure, or wait a little and try again."""
         memory, attempt = self._memory, self._memory.attempt
+        if failure.code == AGAIN:
+            return self._pause_before_next(0.5, failure)
         memory.count(failure.identity, self._watch.saved)
         if memory.same >= SAME or memory.restarts >= self._limits.max_restarts:
             times = f" ({memory.same} times in a row)" if memory.same > 1 else ""
@@ -287,7 +294,11 @@ class Supervisor:
             kind=failure.kind,
             action=f"started again from the newest checkpoint, as attempt {attempt + 1}",
         )
-        until = time.monotonic() + wait
+        return self._pause_before_next(wait, failure)
+
+    def _pause_before_next(self, seconds: float, failure: Failure) -> Outcome | None:
+        """Wait before the next attempt; an outcome when somebody wants another end meanwhile."""
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
             if why := self._asked():
                 return self._as_asked(why, failure.code)
