@@ -9,6 +9,7 @@ from engine.job.events import EventType, EventWriter, Phase
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
 from engine.trainer import log
+from engine.trainer.gpus import Peaks
 from engine.trainer.meter import Clock, Meter
 from engine.trainer.progress import Progress
 from engine.trainer.stop import StopRequest
@@ -32,6 +33,7 @@ class Attempt:
         diverged: How training diverged, the last time it did.
         rollbacks: How often this process went back because it did.
         rate: The peak learning rate to go on with after that; None leaves the schedule's.
+        peaks: The most GPU memory that each phase takes.
     """
 
     folder: JobFolder
@@ -46,6 +48,7 @@ class Attempt:
     diverged: Any = None
     rollbacks: int = 0
     rate: float | None = None
+    peaks: Peaks = field(default_factory=Peaks)
 
     def restore(self, progress: Progress) -> None:
         """Go on from a checkpoint's progress, with what was learnt about memory before and since."""
@@ -59,9 +62,11 @@ class Attempt:
         changed = self.spec.training.model_copy(update=training)
         self.spec = self.spec.model_copy(update={"training": changed})
 
-    def phase(self, phase: Phase, step: int | None = None) -> None:
-        """Tell what the job is busy with."""
-        self.events.append(EventType.PHASE, step, phase=phase)
+    def phase(self, phase: Phase, step: int | None = None, **about: Any) -> None:
+        """Tell what the job is busy with now, and the most GPU memory that it took before."""
+        if (took := self.peaks.turn(phase)) is not None:
+            self.events.append(EventType.MEMORY, step, **took)
+        self.events.append(EventType.PHASE, step, phase=phase, **about)
 
     def alert(
         self, name: str, message: str, severity: Literal["info", "warning", "error"], step: int | None = None

@@ -7,6 +7,7 @@ resumed run equals one that never stopped.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from engine.errors import TrainingError
 from engine.job.spec import JobSpec
-from engine.trainer import ppo_prompts, rewards
+from engine.trainer import lengths as lengths_of
+from engine.trainer import ppo_prompts, predictions, rewards
+from engine.trainer.hooks import Batch
 from engine.trainer.lora import lora_config
 from engine.trainer.methods import Ingredients
 from engine.trainer.stop import StopNow
@@ -30,6 +33,9 @@ Rows = list[dict[str, Any]]
 
 class Grouped(WeighedEval):
     """A mixin for TRL's trainers that sample groups of completions."""
+
+    generation_config: Any
+    _buffered_inputs: Any
 
     def count(self, inputs: Any) -> None:
         """Not yet: how many tokens there are is known once the completions are drawn."""
@@ -46,6 +52,29 @@ class Grouped(WeighedEval):
         """Draw completions and reward them; SIGTERM ends it at the next token."""
         with self._interruptible():
             return super()._generate_and_score_completions(inputs)
+
+    def longest(self, rows: Any, count: int) -> tuple[Any, int]:
+        """The longest prompts; a completion may take `max_completion_length` more."""
+        tokenizer = self.processing_class
+        lengths = [len(predictions.prompt_tokens(tokenizer, prompt)) for prompt in rows["prompt"]]
+        chosen = lengths_of.longest(lengths, count)
+        return rows.select(chosen), lengths[chosen[0]] + self.max_completion_length
+
+    def worst_batch(self) -> Batch:
+        """A rollout for the longest prompts, none of whose completions ends before it must."""
+        size = self.args.per_device_train_batch_size * self.args.steps_per_generation
+        prompts, tokens = self.longest(self.train_dataset, -(-size // self.num_generations))
+        rows = [prompts[at] for at in range(len(prompts)) for _ in range(self.num_generations)][:size]
+        self._buffered_inputs = None
+        # The training loop sets it, when it has begun.
+        self.current_gradient_accumulation_steps = self.args.gradient_accumulation_steps
+        given, self.generation_config = self.generation_config, copy.deepcopy(self.generation_config)
+        self.generation_config.min_new_tokens = self.max_completion_length
+        try:
+            inputs = self._prepare_inputs(rows)
+        finally:
+            self.generation_config = given
+        return Batch(inputs, len(inputs["prompt_mask"]), tokens)
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

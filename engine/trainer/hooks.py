@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,27 @@ from engine.errors import TrainingError
 from engine.job.events import EventType, Phase
 from engine.trainer import checkpoints, log, memory
 from engine.trainer.attempt import Attempt
+from engine.trainer.lengths import longest, token_counts
 
 if TYPE_CHECKING:
     from transformers import Trainer as _Base
 else:
     _Base = object
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The micro-batch of a method that takes the most memory.
+
+    Args:
+        inputs: What `compute_loss` takes, on the device.
+        rows: Its rows.
+        tokens: Tokens of the longest of them.
+    """
+
+    inputs: Any
+    rows: int
+    tokens: int
 
 
 class PodiumTrainer(_Base):
@@ -35,13 +52,27 @@ class PodiumTrainer(_Base):
         """Count a micro-batch's rows and tokens."""
         self.attempt.meter.count(inputs)
 
+    def longest(self, rows: Any, count: int) -> tuple[Any, int]:
+        """The longest rows of a dataset, at most `count`, as one of its kind; the tokens of the longest."""
+        lengths: Any = token_counts(rows)
+        chosen = longest(lengths, count)
+        return rows.select(chosen), int(lengths[chosen[0]])
+
+    def worst_batch(self) -> Batch:
+        """A micro-batch of the longest rows; whatever it changes in the trainer, the rehearsal puts back."""
+        rows, tokens = self.longest(self.train_dataset, self.args.per_device_train_batch_size)
+        inputs = self._prepare_inputs(self.data_collator([rows[at] for at in range(len(rows))]))
+        return Batch(inputs, len(rows), tokens)
+
     def evaluate(self, *arguments: Any, **options: Any) -> Any:
         """One evaluation; its time does not count as training, and running out of memory does not end it."""
         with self.attempt.meter.paused():
+            memory.free_gpus()
             self.attempt.phase(Phase.EVAL, self.state.global_step)
             metrics = memory.with_smaller_batches(
                 self, lambda: super(PodiumTrainer, self).evaluate(*arguments, **options)
             )
+            memory.free_gpus()
             self.attempt.phase(Phase.TRAIN, self.state.global_step)
             return metrics
 

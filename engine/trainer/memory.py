@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.errors import TrainingError
-from engine.trainer import failures
+from engine.trainer import failures, gpus
 from engine.trainer.attempt import Attempt
 
 
@@ -73,6 +73,12 @@ def free() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def free_gpus() -> None:
+    """The same between phases whose needs differ, where there is a GPU: elsewhere it buys nothing."""
+    if gpus.device() is not None:
+        free()
 
 
 def _halve(trainer: Any, reason: str) -> None:

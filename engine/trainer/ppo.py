@@ -19,8 +19,8 @@ from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import EvalLoopOutput
 
 from engine.job.spec import JobSpec
-from engine.trainer import memory, ppo_math, ppo_policy, ppo_prompts, ppo_rollout, ppo_value, rewards
-from engine.trainer.hooks import PodiumTrainer
+from engine.trainer import lengths, memory, ppo_math, ppo_policy, ppo_prompts, ppo_rollout, ppo_value, rewards
+from engine.trainer.hooks import Batch, PodiumTrainer
 from engine.trainer.lora import lora_config
 from engine.trainer.methods import Ingredients
 from engine.trainer.ppo_prompts import Prompt
@@ -87,7 +87,8 @@ class PPO(PodiumTrainer, Trainer):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Batches of prompts; each process has its own."""
-        prompts = self.eval_dataset.prompts[self.args.process_index :: self.args.world_size]
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        prompts = rows.prompts[self.args.process_index :: self.args.world_size]
         return DataLoader(prompts, self.args.eval_batch_size, collate_fn=list, generator=torch.Generator())
 
     def plan(self) -> Plan:
@@ -130,10 +131,37 @@ class PPO(PodiumTrainer, Trainer):
                 self._rollout = memory.with_smaller_batches(
                     self, lambda: self.roll_out(planned.rollout, chosen)
                 )
-        batch = self._rollout.rows(planned.rows)
-        tokens = self._rollout.rows(planned.minibatch)["mask"].sum()
+        return super().training_step(model, self._micro_batch(self._rollout, planned), *rest, **options)
+
+    def _micro_batch(self, rollout: Rollout, planned: MicroStep) -> dict[str, Any]:
+        """What `compute_loss` takes of a rollout."""
+        batch = rollout.rows(planned.rows)
+        tokens = rollout.rows(planned.minibatch)["mask"].sum()
         named = {"input_ids": batch.pop("tokens"), "attention_mask": batch.pop("attention")}
-        return super().training_step(model, {**named, **batch, "step_tokens": tokens}, *rest, **options)
+        return {**named, **batch, "step_tokens": tokens}
+
+    def longest(self, rows: Prompts, count: int) -> tuple[Prompts, int]:
+        """The longest prompts; a completion may take `max_completion_length` more."""
+        counts = [len(prompt.tokens) for prompt in rows.prompts]
+        chosen = lengths.longest(counts, count)
+        most = counts[chosen[0]] + self.settings.max_completion_length
+        return Prompts([rows.prompts[at] for at in chosen]), most
+
+    def worst_batch(self) -> Batch:
+        """A rollout for the longest prompts, none of whose completions ends before it must."""
+        plan = self.plan()
+        prompts, tokens = self.longest(self.train_dataset, plan.size)
+        # Where there are fewer, some come again, as in a plan.
+        chosen = [prompts.prompts[at % len(prompts)] for at in range(plan.size)]
+        stops, self.stops = self.stops, []
+        try:
+            self._rollout = memory.with_smaller_batches(self, lambda: self.roll_out(0, chosen))
+        finally:
+            self.stops = stops
+        self.model.train()
+        rows = tuple(range(plan.step_rows))
+        planned = MicroStep(0, rows, rows, rows[: plan.micro_rows])
+        return Batch(self._micro_batch(self._rollout, planned), plan.micro_rows, tokens)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> Any:
         """This micro-batch's share of the minibatch's loss, a mean over the minibatch's tokens."""

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.job.events import EventType, Phase
+from engine.job.events import Phase
 from engine.job.spec import JobSpec
 from engine.trainer import checkpoints, log, memory
 from engine.trainer.attempt import Attempt
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 else:
     from transformers.trainer_callback import TrainerCallback as _Base
 
-_OWN: Final = ("_metrics", "_total_train_tokens", "_sums", "_counts", "_tr_loss", "state")
-"""What trainers count in passing, by attribute."""
-
-_TOKENS: Final = ("input_ids", "prompt_ids", "completion_ids", "chosen_ids", "rejected_ids")
-"""Columns of a tokenized dataset that the model sees."""
+_COUNTED: Final = ("_metrics", "_logs", "_stored_metrics", "_sums", "_counts", "_tr_loss", "state")
+"""What trainers change in place as they count; whatever else they set is put back as it was."""
 
 _LARGE: Final = 50_000_000
 """Weights from which on a first batch, evaluation and save are far enough apart."""
@@ -45,8 +42,8 @@ class Tried:
     """What was tried.
 
     Args:
-        rows: Rows of the longest batch; 0 where a method makes its batches as it goes.
-        longest_tokens: Tokens of its longest row.
+        rows: Rows of the longest batch.
+        longest_tokens: Tokens of its longest row; with completions yet to be drawn, the most there may be.
         eval_rows: Rows of the eval batch.
         checkpoint_bytes: What a checkpoint takes, the optimizer's state included.
         peak_memory_gb: The most GPU memory in use meanwhile, GB (10⁹ bytes); None without a GPU.
@@ -85,6 +82,7 @@ class Rehearsal(_Base):
         if state.global_step > 0:
             return
         begun, tried = time.monotonic(), Tried()
+        self.attempt.phase(Phase.REHEARSE, 0)
         try:
             with _unchanged(self.trainer):
                 self._batch(tried)
@@ -95,7 +93,7 @@ class Rehearsal(_Base):
         finally:
             memory.free()
         tried.seconds = time.monotonic() - begun
-        self.attempt.events.append(EventType.PHASE, 0, phase=Phase.LOAD, rehearsal=asdict(tried))
+        self.attempt.phase(Phase.REHEARSE, 0, rehearsal=asdict(tried))
         log.line(
             f"rehearsed in {tried.seconds:.1f} s: {tried.rows} rows of up to {tried.longest_tokens} tokens, "
             f"an evaluation and a save ({tried.checkpoint_bytes / 1e6:.1f} MB)"
@@ -103,27 +101,18 @@ class Rehearsal(_Base):
 
     def _batch(self, tried: Tried) -> None:
         """Forward and backward of the longest rows, with the room that the optimizer will take."""
-        import torch
-
-        trainer, args = self.trainer, self.trainer.args
-        longest = longest_rows(trainer.train_dataset, args.per_device_train_batch_size)
-        if not longest:
-            return
-        chosen, tried.longest_tokens = longest
-        tried.rows = len(chosen)
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+        trainer = self.trainer
         ballast = self._ballast()
         model = trainer.model_wrapped
         model.train()
-        inputs = trainer._prepare_inputs(trainer.data_collator(chosen))
+        worst = trainer.worst_batch()
+        tried.rows, tried.longest_tokens = worst.rows, worst.tokens
         with trainer.compute_loss_context_manager():
-            loss = trainer.compute_loss(model, inputs)
+            loss = trainer.compute_loss(model, worst.inputs)
         trainer.accelerator.backward(loss)
         model.zero_grad(set_to_none=True)
-        del inputs, loss, ballast
-        if torch.cuda.is_available():
-            tried.peak_memory_gb = torch.cuda.max_memory_allocated() / 1e9
+        del worst, loss, ballast
+        tried.peak_memory_gb = self.attempt.peaks.now()
 
     def _ballast(self) -> Any:
         """As much GPU memory as the optimizer's state will take; it is made at the first step alone."""
@@ -138,18 +127,12 @@ class Rehearsal(_Base):
     def _evaluation(self, tried: Tried) -> None:
         """One eval batch, of the longest rows."""
         trainer = self.trainer
-        if not longest_rows(trainer.eval_dataset, 1):
-            return
 
         def evaluate() -> None:
-            found = longest_rows(trainer.eval_dataset, trainer.args.per_device_eval_batch_size)
-            assert found is not None
-            rows, _ = found
+            rows, _ = trainer.longest(trainer.eval_dataset, trainer.args.per_device_eval_batch_size)
             tried.eval_rows = len(rows)
             trainer.evaluation_loop(
-                trainer.get_eval_dataloader(trainer.eval_dataset.from_list(rows)),
-                description="rehearsal",
-                prediction_loss_only=True,
+                trainer.get_eval_dataloader(rows), description="rehearsal", prediction_loss_only=True
             )
 
         memory.with_smaller_batches(trainer, evaluate)
@@ -170,22 +153,6 @@ class Rehearsal(_Base):
             attempt.alert("disk_warning", f"{free / 1e9:.1f} GB free, {needed} are to come", "warning", 0)
 
 
-def longest_rows(rows: Any, count: int) -> tuple[list[dict[str, Any]], int] | None:
-    """The longest rows of a tokenized dataset and the most tokens of one; None where it isn't tokenized."""
-    import numpy
-    import pyarrow.compute
-
-    names = [name for name in getattr(rows, "column_names", None) or () if name in _TOKENS]
-    if not names or len(rows) == 0:
-        return None
-    table = rows.flatten_indices().data if rows._indices is not None else rows.data
-    lengths = numpy.zeros(len(rows), dtype=numpy.int64)
-    for name in names:
-        lengths += pyarrow.compute.list_value_length(table.column(name)).to_numpy()
-    chosen = numpy.argsort(-lengths, kind="stable")[:count]
-    return [rows[int(at)] for at in chosen], int(lengths[chosen[0]])
-
-
 @contextmanager
 def _unchanged(trainer: Any) -> Iterator[None]:
     """Everything that training starts from is the same afterwards."""
@@ -193,7 +160,8 @@ def _unchanged(trainer: Any) -> Iterator[None]:
     import torch
 
     states = random.getstate(), numpy.random.get_state()
-    counted = {name: copy.deepcopy(getattr(trainer, name)) for name in _OWN if hasattr(trainer, name)}
+    own = vars(trainer)
+    before = dict(own) | {name: copy.deepcopy(own[name]) for name in _COUNTED if name in own}
     modes = {module: module.training for module in trainer.model.modules()}
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     try:
@@ -204,5 +172,5 @@ def _unchanged(trainer: Any) -> Iterator[None]:
         numpy.random.set_state(states[1])
         for module, training in modes.items():
             module.training = training
-        for name, value in counted.items():
-            setattr(trainer, name, value)
+        own.clear()
+        own.update(before)

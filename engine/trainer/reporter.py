@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from engine.job.events import EventType, Phase, number
-from engine.trainer import checkpoints, log
+from engine.trainer import checkpoints, gpus, log
 from engine.trainer.attempt import Attempt
 from engine.trainer.divergence import ALARMS, Diverged
 from engine.trainer.hooks import announce, rotate
@@ -90,7 +90,7 @@ class Reporter(_Base):
             "tokens": attempt.meter.tokens,
             "tokens_per_second": speed.tokens_per_second,
             "samples_per_second": speed.samples_per_second,
-            **_gpu_memory(),
+            **gpus.figures(gpus.readings()),
         }
         attempt.events.append(EventType.TRAIN, step, **figures)
         log.line(f"step {step}  {log.figures(loss=loss, grad_norm=grad_norm, lr=rate)}")
@@ -208,16 +208,3 @@ def _scheduled(schedule: Any) -> list[float]:
     """The learning rates that a LambdaLR gives for the step it is at."""
     shapes = zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
     return [base * shape(schedule.last_epoch) for base, shape in shapes]
-
-
-def _gpu_memory() -> dict[str, float]:
-    """GPU memory in GB (10⁹ bytes), all GPUs of this process; nothing without a GPU."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return {}
-    devices = range(torch.cuda.device_count())
-    return {
-        "gpu_memory_allocated_gb": sum(map(torch.cuda.memory_allocated, devices)) / 1e9,
-        "gpu_memory_reserved_gb": sum(map(torch.cuda.memory_reserved, devices)) / 1e9,
-    }

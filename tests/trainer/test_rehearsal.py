@@ -20,6 +20,8 @@ PAIRS = [
     for n in range(24)
 ]
 DPO = {"method": "dpo", "training": {"max_steps": 4, "eval_steps": 2, "log_steps": 1}}
+ORPO = {**DPO, "method": "orpo"}
+PROMPTS = [{"prompt": f"Say {'it ' * (n % 7)}{n}:", "ground_truth": n} for n in range(24)]
 SFT = {"training": {"rehearsal": True, "max_steps": 6, "eval_steps": 3, "log_steps": 1}}
 
 
@@ -29,7 +31,24 @@ def rehearsed(folder: JobFolder) -> list[dict[str, Any]]:
     return [dict(event.data["rehearsal"]) for event in phases]
 
 
-@pytest.mark.parametrize(("changes", "data"), [(SFT, None), (DPO, PAIRS)], ids=["sft", "dpo"])
+def rlhf(algorithm: str) -> dict[str, Any]:
+    """Completions of at most 8 tokens, each rollout used twice."""
+    groups = {} if algorithm == "ppo" else {"num_generations": 4}
+    reward = {"name": "contains", "text": "e"}
+    given = {"algorithm": algorithm, "rewards": [reward], "max_completion_length": 8, "ppo_epochs": 2}
+    training = {**DPO["training"], "gradient_accumulation_steps": 2, "learning_rate": 1e-3}
+    return {"method": "rlhf", "rlhf": {**given, **groups}, "training": training}
+
+
+METHODS: dict[str, tuple[Any, Any]] = {
+    "sft": (SFT, None),
+    "dpo": (DPO, PAIRS),
+    "orpo": (ORPO, PAIRS),
+    **{algorithm: (rlhf(algorithm), PROMPTS) for algorithm in ("grpo", "rloo", "ppo")},
+}
+
+
+@pytest.mark.parametrize(("changes", "data"), METHODS.values(), ids=METHODS)
 def test_losses_are_bit_equal_with_and_without_it(changes: Any, data: Any, tmp_path: Path) -> None:
     """Adapters have dropout, so that the random state counts."""
     folders = []
@@ -39,8 +58,10 @@ def test_losses_are_bit_equal_with_and_without_it(changes: Any, data: Any, tmp_p
         jobs.run_here(folders[-1])
     without, with_it = folders
     assert rehearsed(without) == []
-    assert len(rehearsed(with_it)) == 1
-    timing = ("tokens_per_second", "samples_per_second")
+    (tried,) = rehearsed(with_it)
+    assert (tried["rows"], tried["eval_rows"]) == (4, 3)
+    assert 0 < tried["longest_tokens"] <= 96
+    timing = ("tokens_per_second", "samples_per_second", "step_time")
     for type in ("train", "eval"):
         told = [jobs.events(folder, type) for folder in folders]
         names = sorted(set(told[0][0].data) - {*timing, "eval_seconds"})
@@ -53,6 +74,19 @@ def test_losses_are_bit_equal_with_and_without_it(changes: Any, data: Any, tmp_p
 def test_a_small_model_is_not_rehearsed_with_unless_that_is_asked(job: JobFolder) -> None:
     jobs.run_here(job)
     assert rehearsed(job) == []
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "ppo"])
+def test_completions_of_the_longest_prompts_are_tried_at_their_full_length(
+    algorithm: str, tmp_path: Path
+) -> None:
+    trainer, _ = jobs.built(jobs.make_job(tmp_path / "a", rlhf(algorithm), PROMPTS))
+    trainer.model.train()
+    worst = trainer.worst_batch()
+    mask = worst.inputs["mask" if algorithm == "ppo" else "completion_mask"]
+    assert mask.shape == (4, 8) and mask.all()
+    longest = max(len(trainer.processing_class(row["prompt"])["input_ids"]) for row in PROMPTS)
+    assert longest + 8 - 3 <= worst.tokens <= longest + 8
 
 
 def test_the_longest_rows_are_tried_and_told(tmp_path: Path) -> None:

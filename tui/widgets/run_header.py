@@ -30,6 +30,7 @@ PHASES: Final = {
     "upload": "uploading",
     "install": "installing",
     "load": "loading the model",
+    "rehearse": "trying the longest batch",
     "train": "training",
     "eval": "evaluating",
     "save": "saving a checkpoint",
