@@ -103,7 +103,7 @@ def boot(
     Args:
         spec: The job's; its limits are the pod's.
         job_id: The job's.
-        cost_per_hour: Dollars for the whole pod, as confirmed; the guard takes the billed rate if that is more.
+        cost_per_hour: Dollars for the whole pod, as confirmed; a billed rate that is higher wins.
         root: Podium's folder there; None is the spec's. The disk that it is on decides how the pod is ended.
         python: The Python there, 3.11 or newer; None is the spec's.
         image_start: The image's own start script, which brings up sshd; without one ours does.

@@ -140,7 +140,7 @@ class Tool:
         command = [tool, "pod", verb, self._pod_id]
         try:
             done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False
             )
         except (OSError, subprocess.TimeoutExpired):
             raise ProviderDown("runpodctl does not answer") from None

@@ -11,7 +11,7 @@ from typing import Any, Final
 from engine.job.folder import JobFolder, read_json
 from engine.supervisor.clock import boot_id
 
-STALE: Final = 60.0
+STALE: Final = 180.0
 """A guard that has not written for so long is dead (seconds)."""
 
 
@@ -34,6 +34,15 @@ class Guarded:
     refused: str
     clustered: bool
     rate: float | None
+
+    @property
+    def verdict(self) -> str | None:
+        """Why nothing may be trained here; empty when it may, None while the guard has yet to find out."""
+        if not self.alive:
+            return "the pod's guard is dead: nobody would end the pod"
+        if self.clustered or self.proven is not None:
+            return ""
+        return f"the pod can't end itself: {self.refused}" if self.refused else None
 
     @property
     def alive(self) -> bool:
@@ -61,6 +70,11 @@ class Guarded:
             clustered=state.get("clustered") is True,
             rate=_number(state.get("rate")),
         )
+
+
+def found(folder: JobFolder) -> Guarded:
+    """The guard's word; where there is none, that of a dead one."""
+    return Guarded.of(folder) or Guarded.read({})
 
 
 def guard_file(root: Path) -> Path:

@@ -29,6 +29,7 @@ class Limits:
         cost_per_hour: What an hour costs, in dollars.
         stall_minutes: Minutes without an event from the trainer until it is restarted.
         max_restarts: Restarts after failures.
+        rented: Does the machine cost until somebody ends it? Then the pod's whole life counts.
         retrieve_minutes: Minutes that a rented pod is kept after the run, for fetching, within the cap.
     """
 
@@ -37,6 +38,7 @@ class Limits:
     cost_per_hour: float | None = None
     stall_minutes: float | None = 30
     max_restarts: int = 3
+    rented: bool = False
     retrieve_minutes: float = 0.0
 
     @classmethod
@@ -49,13 +51,15 @@ class Limits:
         """The limits in a spec, with an hour's price where the pod is paid by the hour."""
         limits, pod = _section(spec, "limits"), _section(spec, "pod")
         restarts = _positive(limits.get("max_restarts"))
+        rented = pod.get("provider") not in (None, "local", "ssh")
         return cls(
             max_hours=_positive(limits.get("max_hours")),
             max_cost_usd=_positive(limits.get("max_cost_usd")),
             cost_per_hour=_positive(pod.get("cost_per_hour")),
             stall_minutes=_positive(limits.get("stall_minutes", 30)),
             max_restarts=0 if limits.get("max_restarts") == 0 else int(restarts) if restarts else 3,
-            retrieve_minutes=(_positive(limits.get("retrieve_minutes")) or 0.0) if _rented(pod) else 0.0,
+            rented=rented,
+            retrieve_minutes=(_positive(limits.get("retrieve_minutes")) or 0.0) if rented else 0.0,
         )
 
     def at(self, rate: float | None) -> Limits:
@@ -114,11 +118,6 @@ class Limits:
 def _section(spec: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = spec.get(name)
     return section if isinstance(section, Mapping) else {}
-
-
-def _rented(pod: Mapping[str, Any]) -> bool:
-    """Does the machine cost by the hour until somebody ends it?"""
-    return pod.get("provider") not in (None, "local", "ssh")
 
 
 def _positive(value: Any) -> float | None:

@@ -26,6 +26,7 @@ class Timing:
         stop_grace: How long a trainer may take to save and leave.
         stall_grace: How long a stalled one may.
         backoff: Waits before the first, second, … restart; the last one repeats.
+        guard_patience: How long a rented pod's guard may take to prove that it can end the pod.
         linger: How long the end is tried to be written to a full disk.
     """
 
@@ -36,6 +37,7 @@ class Timing:
     stop_grace: float = 60.0
     stall_grace: float = 10.0
     backoff: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+    guard_patience: float = 600.0
     linger: float = 600.0
 
 

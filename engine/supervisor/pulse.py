@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -38,11 +38,11 @@ class Pulse:
         self.disk_full = False
         """Is the disk as good as full?"""
 
-    def beat(self, guard: Mapping[str, float]) -> None:
+    def beat(self, read: Callable[[], Mapping[str, float]]) -> None:
         """Write a heartbeat if the last one is long enough ago.
 
         Args:
-            guard: The limits that are watched, and what of them is used.
+            read: Reads the limits that are watched, and what of them is used.
         """
         now = time.monotonic()
         lively = now - self._started < self._timing.lively
@@ -50,7 +50,7 @@ class Pulse:
             return
         self._beaten = now
         host, gpus = self._host.read(), self._gpus.read()
-        self._journal.beat(host=host, gpus=gpus, **({"guard": dict(guard)} if guard else {}))
+        self._journal.beat(host=host, gpus=gpus, **({"guard": dict(guard)} if (guard := read()) else {}))
         if gpus:
             self.busy = any((gpu["utilization_percent"] or 0) > _BUSY_PERCENT for gpu in gpus)
         if self._gpus.hangs:

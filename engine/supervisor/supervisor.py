@@ -20,6 +20,7 @@ from typing import Final
 from engine.job.events import EventType, Phase, Status, last_event
 from engine.job.folder import JobFolder
 from engine.supervisor.failure import Failure, clean, examine
+from engine.supervisor.guarded import found
 from engine.supervisor.journal import Journal, Watch
 from engine.supervisor.limits import Limits
 from engine.supervisor.locks import Lock, Slot
@@ -109,6 +110,8 @@ class Supervisor:
         self._noted = time.monotonic()
         self._running_since: float | None = None
         self._saved_for: set[str] = set()
+        self._ahead = 0.0
+        """How much longer a rented pod has run than the job, in seconds."""
 
     def run(self) -> None:
         """The whole way of a job."""
@@ -204,6 +207,9 @@ class Supervisor:
     def _supervise(self) -> Outcome:
         """Start trainers until one ends for good."""
         self._running_since = time.monotonic()
+        refusal = self._guarded() if self._limits.rented else None
+        if refusal is not None:
+            return refusal
         if why := self._asked():
             return self._as_asked(why, None)
         self._journal.emit(EventType.STATE, status=Status.RUNNING)
@@ -212,6 +218,24 @@ class Supervisor:
             outcome = found if isinstance(found, Outcome) else self._after(found)
             if outcome is not None:
                 return outcome
+
+    def _guarded(self) -> Outcome | None:
+        """Wait until the pod's guard has proven that it can end the pod; without that nothing is trained."""
+        until = time.monotonic() + self._timing.guard_patience
+        while (refusal := (guard := found(self._folder)).verdict) != "":
+            if why := self._asked():
+                return self._as_asked(why, None)
+            if refusal or time.monotonic() > until:
+                error = refusal or "the pod's guard could not prove that it can end the pod"
+                advice = "End the pod (`podium pods`), and launch again: nobody but you would end this one."
+                return Outcome(Status.FAILED, error, advice)
+            self._wakeup.sleep(self._timing.tick)
+        self._ahead = guard.seconds - self._seconds()
+        self._limits = self._limits.at(guard.rate)
+        if guard.clustered:
+            message = "one pod of a cluster can't end it: that is up to the laptop alone"
+            self._pulse.alert("guard", "warning", message)
+        return None
 
     def _attempt(self) -> Outcome | Failure:
         """Run one trainer to its end."""
@@ -315,19 +339,19 @@ class Supervisor:
         if why == Why.PAUSE:
             return Outcome(Status.PAUSED, code=code)
         if why == Why.LIMIT:
-            return Outcome(Status.CANCELLED, f"{self._limits.reached(self._seconds())} reached", code=code)
+            return Outcome(Status.CANCELLED, f"{self._limits.reached(self._billed())} reached", code=code)
         return Outcome(Status.CANCELLED, reason="stopped by the user", code=code)
 
     def _asked(self) -> Why | None:
-        """What the system, the user or a limit wants."""
+        """What a limit, the system or the user wants; a limit is the end, whoever else wants something."""
+        if self._running_since is not None and self._limits.reached(self._billed()):
+            return Why.LIMIT
         if self._wakeup.leave:
             return Why.LEAVE
         if self._folder.has_request("stop"):
             return Why.STOP
         if self._folder.has_request("pause"):
             return Why.PAUSE
-        if self._running_since is not None and self._limits.reached(self._seconds()):
-            return Why.LIMIT
         return None
 
     def _reason_to_end(self) -> Why | None:
@@ -348,17 +372,17 @@ class Supervisor:
         self._wakeup.sleep(self._timing.tick)
         self._journal.flush()
         self._watch.look()
-        if self._running_since is not None and (near := self._limits.near(self._seconds())):
+        if self._running_since is not None and (near := self._limits.near(self._billed())):
             self._pulse.alert(near[0], "warning", near[1])
         if self._watch.ended is None:
-            self._pulse.beat(self._limits.standing(self._seconds()))
+            self._pulse.beat(self._standing)
         self._save_in_time()
         if time.monotonic() - self._noted >= _NOTE_EVERY:
             self._note()
 
     def _save_in_time(self) -> None:
         """Ask for a checkpoint before a limit or a full disk ends the job; once for each."""
-        reasons = {"limit": self._limits.save_due(self._seconds()), "disk": None}
+        reasons = {"limit": self._limits.save_due(self._billed()), "disk": None}
         if self._pulse.disk_full:
             reasons["disk"] = "a disk that is 92 % full"
         for reason, told in reasons.items():
@@ -374,6 +398,20 @@ class Supervisor:
         if self._running_since is not None:
             self._memory.seconds, self._running_since = self._seconds(), now
         self._memory.save(self._folder)
+
+    def _standing(self) -> dict[str, float]:
+        """What the heartbeat says of the limits, and of the guard that holds them on a rented pod."""
+        standing = self._limits.standing(self._billed())
+        if not self._limits.rented:
+            return standing
+        guard = found(self._folder)
+        if not guard.alive:
+            self._pulse.alert("guard_lost", "error", "the pod's guard is dead: nobody else ends the pod now")
+        return standing if guard.proven is None else {**standing, "proven_s": round(guard.proven, 1)}
+
+    def _billed(self) -> float:
+        """How long it is paid for: on a rented pod since that began, else as long as the job has run."""
+        return self._seconds() + self._ahead
 
     def _seconds(self) -> float:
         """How long the job has run, over all supervisors."""
