@@ -18,12 +18,13 @@ _NAME: Final = 20
 """Cells of a name: a line then fits the dialog."""
 
 
-def what_goes(going: Sequence[Job], every: Iterable[Job]) -> str:
+def what_goes(going: Sequence[Job], every: Iterable[Job], back: str = "z") -> str:
     """The question, then a line a run, then the sum and what speaks against it; empty when nothing goes.
 
     Args:
         going: The runs that would go.
         every: All runs, to tell whether a model loses its best one.
+        back: What brings them back.
     """
     if not going:
         return ""
@@ -38,7 +39,7 @@ def what_goes(going: Sequence[Job], every: Iterable[Job]) -> str:
     if best := _best_among(going, every):
         verb, of = ("is", "its model") if len(best) == 1 else ("are", "their models")
         lines.append(f"{words.listed((_name(job) for job in best), 2)} {verb} the best of {of}.")
-    lines.append("To the trash, files and all: z brings them back.")
+    lines.append(f"To the trash, files and all: {back} brings them back.")
     return "\n".join(lines)
 
 

@@ -195,6 +195,41 @@ class Store(Protocol):
         """Take back the last action that has not been taken back; None when there is none."""
         ...
 
+    def annotate(
+        self,
+        job_ids: Sequence[str],
+        *,
+        name: str | None = None,
+        note: str | None = None,
+        add: Collection[str] = (),
+        drop: Collection[str] = (),
+    ) -> None:
+        """Set what the user says of jobs, of all or of none; what is not given stays.
+
+        Args:
+            job_ids: The jobs.
+            name: Their new name.
+            note: Their note; an empty one takes it away.
+            add: Tags to add.
+            drop: Tags to take away.
+
+        Raises:
+            NoSuchJob: One of them does not exist.
+        """
+        ...
+
+    def forget(self, job_ids: Sequence[str]) -> None:
+        """Remove jobs from the trash for good, with all that is known of them; unknown ids are gone already.
+
+        Raises:
+            BadInput: One of them is not in the trash; nothing was changed.
+        """
+        ...
+
+    def drop_checkpoints(self, job_id: str, steps: Collection[int]) -> None:
+        """Note that the files of some checkpoints are gone; their numbers stay."""
+        ...
+
     def save_comparison(self, comparison: SavedComparison) -> None:
         """Insert or replace a comparison by its id."""
         ...
@@ -204,7 +239,7 @@ class Store(Protocol):
         ...
 
     def delete_comparison(self, comparison_id: str) -> None:
-        """Forget a saved comparison; its runs stay as they are. One that is not there is forgotten already."""
+        """Forget a saved comparison; its runs stay as they are. One that is gone is forgotten already."""
         ...
 
     def setting(self, key: str, default: Any = None) -> Any:

@@ -25,7 +25,7 @@ from engine.records import (
     SavedComparison,
     Trend,
 )
-from engine.store import actions, lookup
+from engine.store import actions, housekeeping, lookup
 from engine.store.base import Action, Done, Ingested, Listener
 from engine.store.curves import CurveReader
 from engine.store.database import BUSY_SECONDS, Database
@@ -288,6 +288,32 @@ class SQLiteStore:
         self._tell(*(done.job_ids if done else ()))
         return done
 
+    def annotate(
+        self,
+        job_ids: Sequence[str],
+        *,
+        name: str | None = None,
+        note: str | None = None,
+        add: Collection[str] = (),
+        drop: Collection[str] = (),
+    ) -> None:
+        """Set what the user says of jobs, of all or of none; what is not given stays."""
+        with self._database.writing() as db:
+            housekeeping.annotate(db, job_ids, name=name, note=note, add=add, drop=drop)
+        self._tell(*job_ids)
+
+    def forget(self, job_ids: Sequence[str]) -> None:
+        """Remove jobs from the trash for good, with all that is known of them."""
+        with self._database.writing() as db:
+            housekeeping.forget(db, job_ids)
+        self._tell(*job_ids)
+
+    def drop_checkpoints(self, job_id: str, steps: Collection[int]) -> None:
+        """Note that the files of some checkpoints are gone; their numbers stay."""
+        with self._database.writing() as db:
+            housekeeping.drop_checkpoints(db, job_id, steps)
+        self._tell(job_id)
+
     def save_comparison(self, comparison: SavedComparison) -> None:
         """Insert or replace a comparison by its id."""
         values = [column(getattr(comparison, field.name)) for field in fields(comparison)]
@@ -309,7 +335,7 @@ class SQLiteStore:
         return [comparison_of(row) for row in found]
 
     def delete_comparison(self, comparison_id: str) -> None:
-        """Forget a saved comparison; its runs stay as they are. One that is not there is forgotten already."""
+        """Forget a saved comparison; its runs stay as they are. One that is gone is forgotten already."""
         with self._database.writing() as db:
             found = db.execute(
                 "DELETE FROM training_comparisons WHERE id = ? RETURNING job_ids", (comparison_id,)

@@ -10,6 +10,7 @@ import pytest
 from engine.store.base import Store
 from engine.store.sqlite import SQLiteStore
 from tests.store.contract import Connect, StoreContract
+from tests.store.contract_curation import CurationContract
 
 
 @pytest.fixture
@@ -30,5 +31,5 @@ def store(connect: Connect) -> Store:
     return connect()
 
 
-class TestSQLite(StoreContract):
+class TestSQLite(StoreContract, CurationContract):
     """All of the contract."""

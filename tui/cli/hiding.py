@@ -14,6 +14,7 @@ from engine.store.base import Action, Done
 from tui.cli.options import jobs_argument, json_option
 from tui.cli.output import emit, interactive, line, one_line
 from tui.cli.workplace import carry_out, find_all, up_to_date
+from tui.what_goes import what_goes
 
 PAST: Final[dict[Action, str]] = {"archive": "archived", "restore": "restored", "delete": "deleted"}
 
@@ -64,7 +65,7 @@ def _act(action: Action, names: tuple[str, ...], as_json: bool, *, ask: bool = F
     with up_to_date() as store:
         jobs = find_all(store, names)
         if ask:
-            click.confirm(_question(jobs), abort=True)
+            _ask(jobs, store.jobs())
         ids = [job.id for job in jobs]
         done = carry_out(store, lambda controller: getattr(controller, action)(ids))
     if as_json:
@@ -73,10 +74,11 @@ def _act(action: Action, names: tuple[str, ...], as_json: bool, *, ask: bool = F
         _say(done, [job.name for job in jobs if job.id in done.job_ids], len(jobs))
 
 
-def _question(jobs: Sequence[Job]) -> str:
-    spent = sum(job.cost_total or 0 for job in jobs)
-    paid = f" ({words.dollars(spent)} of training)" if spent else ""
-    return one_line(f"Delete {words.listed(job.name for job in jobs)}{paid}? They go to the trash.")
+def _ask(jobs: Sequence[Job], every: Sequence[Job]) -> None:
+    """Show what goes, and ask."""
+    for text in what_goes(jobs, every, "podium undo").splitlines():
+        line(text, err=True)
+    click.confirm("Delete?", abort=True, err=True)
 
 
 def _say(done: Done, names: list[str], asked: int) -> None:

@@ -7,29 +7,35 @@ from datetime import UTC, datetime
 import click
 
 from engine.analysis import format as words
+from engine.errors import BadInput
 from engine.records import Alert, Job, Trend
 from tui.cli.options import job_argument, json_option
 from tui.cli.output import emit, fields, line, one_line, table
 from tui.cli.workplace import up_to_date
+from tui.widgets.run_lines import NEWEST, SORTS, Order, sorted_runs
 
 COLOURS = {"running": "cyan", "completed": "green", "failed": "red", "paused": "yellow"}
 
 
 @click.command()
 @click.option("--filter", "wanted", metavar="F", default="", help="Show those alone that answer to F.")
+@click.option(
+    "--sort", "order", metavar="KEY", default=NEWEST, help=f"One of: {', '.join(SORTS)}; -KEY turns it round."
+)
 @click.option("--all", "hidden", is_flag=True, help="Show archived and deleted runs too.")
 @json_option
-def jobs(wanted: str, hidden: bool, as_json: bool) -> None:
-    """List the runs: live ones first, then newest first.
+def jobs(wanted: str, order: str, hidden: bool, as_json: bool) -> None:
+    """List the runs: live ones first, then newest first, or sorted by --sort.
 
     A filter is words and conditions, such as: model:qwen status:completed loss<1.2
     """
     from engine.analysis.filters import Filter
 
     # What can't be understood is said before anything is read or written.
-    chosen = Filter.parse(wanted)
+    chosen, arranged = Filter.parse(wanted), _order(order)
     with up_to_date() as store:
         found = [job for job in store.jobs(archived=hidden, deleted=hidden) if chosen.matches(job)]
+    found = sorted_runs(found, arranged)
     if as_json:
         emit("jobs", found)
     elif found:
@@ -50,6 +56,18 @@ def jobs(wanted: str, hidden: bool, as_json: bool) -> None:
         table(head, (_row(job, now) for job in found), right=head[4:10])
     else:
         line("No run answers to that." if wanted else "No runs yet. podium demo trains one here.")
+
+
+def _order(text: str) -> Order:
+    """What `--sort` asks for.
+
+    Raises:
+        BadInput: There is no such order.
+    """
+    key = text.removeprefix("-")
+    if key not in SORTS:
+        raise BadInput(f"runs can't be sorted by {key!r}", f"Known: {', '.join(SORTS)}.")
+    return Order(sort=key, backwards=text.startswith("-"), grouped=False)
 
 
 def _row(job: Job, now: datetime) -> tuple[str, ...]:
