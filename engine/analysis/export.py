@@ -1,4 +1,7 @@
-"""A comparison as JSON values, Markdown and CSV, safe to paste whatever the runs are called. Pure."""
+"""A comparison as JSON values, Markdown and CSV, safe to paste whatever the runs are called. Pure.
+
+No secrets: a setting whose name says that it holds one, and text that looks like one, is left out.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from engine.analysis import format as words
 from engine.analysis.compared import Cell, Comparison, Row, Unit
 from engine.analysis.reasons import names_of
 from engine.job.events import plain
+from engine.supervisor.failure import secret, without_secrets
 
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]<>|#~&])")
@@ -21,7 +25,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t")
 def to_json(comparison: Comparison) -> dict[str, Any]:
     """JSON values: runs, rows, differences and the recommendation; NaN as "NaN"."""
     advice = comparison.recommendation
-    value: dict[str, Any] = plain(
+    value: dict[str, Any] = _without_secrets(
         {
             "jobs": [
                 {"id": job.id, "name": job.name, "number": job.number, "status": job.status.value}
@@ -29,13 +33,21 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
             ],
             "reference": comparison.reference,
             "rows": [_row_json(row) for row in comparison.rows],
-            "differences": {item.key: list(item.values) for item in comparison.differences},
+            "statistic": comparison.statistic,
+            "differences": {
+                item.key: [_bare(item.key, value) for value in item.values] for item in comparison.differences
+            },
+            "correlations": [
+                {"key": item.key, "rho": item.rho, "runs": item.runs, "few": item.few}
+                for item in comparison.correlations
+            ],
             "recommendation": {
                 "job_id": advice.job_id,
                 "step": advice.step,
                 "headline": advice.headline,
                 "reasons": advice.reasons,
                 "caveats": advice.caveats,
+                "changes": advice.changes,
                 "comparable": advice.comparable,
                 "standings": [
                     {"job_id": item.job_id, "worse": item.worse, "advice": item.advice}
@@ -45,6 +57,17 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         }
     )
     return value
+
+
+def _without_secrets(value: Any) -> Any:
+    """JSON values, the texts in them without what looks like a secret."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return {name: _without_secrets(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_secrets(item) for item in value]
+    return plain(value)
 
 
 def _row_json(row: Row) -> dict[str, Any]:
@@ -66,7 +89,7 @@ def to_csv(comparison: Comparison) -> str:
             [row.name, row.unit, *("" if cell.value is None else cell.value for cell in row.cells)]
         )
     for item in comparison.differences:
-        values = ["" if value is None else _harmless(str(value)) for value in item.values]
+        values = ["" if value is None else _harmless(str(_bare(item.key, value))) for value in item.values]
         table.writerow([_harmless(item.key), "setting", *values])
     return written.getvalue()
 
@@ -97,11 +120,18 @@ def to_markdown(comparison: Comparison, *, all_rows: bool = False) -> str:
     rows = [row for row in comparison.rows if all_rows or row.primary]
     parts = [_table(["metric", *heads], ([row.label, *map(_Writer(row), row.cells)] for row in rows))]
     if comparison.differences:
-        lines = ([_escaped(item.key), *map(_setting, item.values)] for item in comparison.differences)
+        lines = (
+            [_escaped(item.key), *(_escaped(setting_text(item.key, value)) for value in item.values)]
+            for item in comparison.differences
+        )
         parts.append(_table(["what differs", *heads], lines))
+    together = [f"- {_escaped(text)}" for text in correlation_sentences(comparison)]
+    if together:
+        parts.append("\n".join(["What changed together with the eval loss:", "", *together]))
     advice = comparison.recommendation
     sentences = [f"- {_escaped(text)}" for text in advice.reasons]
     sentences += [f"- but: {_escaped(text)}" for text in advice.caveats]
+    sentences += [f"- {_escaped(text)}" for text in advice.changes]
     parts.append("\n".join([f"**{_escaped(advice.headline)}**", *([""] if sentences else []), *sentences]))
     return "\n\n".join(parts) + "\n"
 
@@ -113,12 +143,26 @@ class _Writer:
         self._row = row
 
     def __call__(self, cell: Cell) -> str:
-        text = written(cell.value, self._row.unit)
-        if cell.of is not None and cell.value is not None:
-            text += f" / {written(cell.of, self._row.unit)}"
-        if cell.delta:
-            text += f" ({words.change(cell.delta)})"
+        text = cell_text(self._row, cell)
         return f"**{text}**" if cell.best else text
+
+
+def cell_text(row: Row, cell: Cell) -> str:
+    """A cell for people: its value, what it is shown against, and how far it is from the reference."""
+    text = written(cell.value, row.unit)
+    if cell.of is not None and cell.value is not None:
+        text += f" / {written(cell.of, row.unit)}"
+    return f"{text} ({words.change(cell.delta)})" if cell.delta else text
+
+
+def correlation_sentences(comparison: Comparison, most: int = 5) -> list[str]:
+    """What changed together with the result, the strongest first, with n and a warning where it is small."""
+    found = []
+    for item in comparison.correlations[:most]:
+        way = "higher went with worse" if item.rho > 0 else "higher went with better"
+        few = ": few runs, it may well be chance" if item.few else ""
+        found.append(f"{item.key}: rank correlation {item.rho:+.2f} over {item.runs} runs, {way}{few}.")
+    return found
 
 
 def written(value: float | None, unit: Unit) -> str:
@@ -144,6 +188,11 @@ def written(value: float | None, unit: Unit) -> str:
             return words.short(value)
 
 
+def setting_text(key: str, value: Any) -> str:
+    """A setting's value for people."""
+    return _setting(_bare(key, value))
+
+
 def _setting(value: Any) -> str:
     if value is None:
         return words.UNKNOWN
@@ -152,8 +201,21 @@ def _setting(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_setting(item) for item in value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{_escaped(str(key))}: {_setting(item)}" for key, item in value.items())
-    return _escaped(str(value))
+        return ", ".join(f"{key}: {_setting(item)}" for key, item in value.items())
+    return str(value)
+
+
+def _bare(key: str, value: Any) -> Any:
+    """A setting's value without what it must not tell."""
+    if value is not None and secret(key.rpartition(".")[2]):
+        return "[secret]"
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, (list, tuple)):
+        return [_bare(key, item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _bare(str(name), item) for name, item in value.items()}
+    return value
 
 
 def _table(head: Sequence[str], lines: Iterator[list[str]]) -> str:
@@ -162,8 +224,8 @@ def _table(head: Sequence[str], lines: Iterator[list[str]]) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text without line breaks, control characters and what turns its direction."""
-    return _CONTROLS.sub(" ", text).strip()
+    """Text without line breaks, control characters, what turns its direction, and secrets."""
+    return without_secrets(_CONTROLS.sub(" ", text).strip())
 
 
 def _escaped(text: str) -> str:

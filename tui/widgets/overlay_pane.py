@@ -14,12 +14,12 @@ from textual.widgets import Static
 
 from engine.analysis import format as words
 from engine.analysis.comparison import Comparison
+from engine.analysis.places import place_of
 from engine.analysis.snapshot import ChartView, Snapshot
 from engine.records import Curve, Job
 from tui.commands import Command, Commanding
 from tui.themes import run_style
 from tui.widgets.chart import SMOOTHINGS, Chart
-from tui.widgets.marks import place_of
 from tui.widgets.plot import Line, Mark
 from tui.widgets.title_line import TitleLine
 
