@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from engine.analysis.comparison import Comparison, compare
+from engine.analysis.comparison import Comparison
 from engine.analysis.health import red_flags
 from engine.analysis.snapshot import (
     ChartView,
@@ -19,17 +19,15 @@ from engine.analysis.snapshot import (
     Totals,
 )
 from engine.analysis.spending import best_checkpoint, cost_after
+from engine.comparing import checkpoints_of, comparison_of, threshold
 from engine.home import Home
 from engine.job.events import EventType, Status
-from engine.records import Checkpoint, Curve, Job
+from engine.records import Alert, Axis, Checkpoint, Curve, Job
 from engine.store.base import Store
 from engine.store.standing import selection_of
 
 _WORKING = (Status.PENDING, Status.RUNNING)
 
-_Known = dict[str, tuple[Job, list[Checkpoint]]]
-_checkpoints_of: WeakKeyDictionary[Store, _Known] = WeakKeyDictionary()
-"""The checkpoints that were read last, by job. The store hands out the same `Job` until it changes."""
 _KEPT: Final = 16
 
 _TOLD: Final = tuple(
@@ -65,12 +63,14 @@ def take(
         taken_at=now,
         jobs=tuple(jobs),
         job=_detail(store, home, shown, question, links, now) if shown else None,
-        compared=_comparison(store, compared, question) if len(compared) > 1 else None,
+        compared=_comparison(store, compared, everything, question) if len(compared) > 1 else None,
         curves={job.id: _curves(store, job, question.compared_view) for job in compared},
         saved=tuple(store.comparisons()),
         totals=totals(everything, now),
         show_hidden=question.show_hidden,
         trouble=trouble,
+        family=question.family,
+        archive_above=threshold(store),
     )
 
 
@@ -112,7 +112,7 @@ def _detail(
     store: Store, home: Home, job: Job, question: Question, links: Mapping[str, str], now: datetime
 ) -> JobDetail:
     """Everything about one job."""
-    checkpoints = _checkpoints(store, job)
+    checkpoints = checkpoints_of(store, job)
     trend, alerts = store.trend(job.id), tuple(store.alerts(job.id))
     folder = home.found(job.id, deleted=job.deleted)
     wanted = question.extras
@@ -131,10 +131,37 @@ def _detail(
         link=links.get(job.id, "ended"),
         pointed=_pointed(store, job, question.moment),
         flags=red_flags(job, now, trend=trend, alerts=alerts),
+        at=_places(store, job, checkpoints, alerts, question.view.axis),
         here=frozenset(row.step for row in checkpoints if row.path and (folder.path / row.path).is_dir()),
         predictions=tuple(store.predictions(job.id)) if "predictions" in wanted else (),
         events=tuple(store.events(job.id, _TOLD, limit=_EVENTS)) if "events" in wanted else (),
     )
+
+
+_Places = dict[tuple[object, ...], dict[int, float]]
+_places_of: WeakKeyDictionary[Store, _Places] = WeakKeyDictionary()
+"""Where steps are on an axis, by job, attempt, price and axis: what was logged once stays where it is."""
+
+
+def _places(
+    store: Store, job: Job, checkpoints: Sequence[Checkpoint], alerts: Sequence[Alert], axis: Axis
+) -> dict[int, float]:
+    """Where the steps of checkpoints and alerts are on an axis."""
+    if axis == "step":
+        return {}
+    steps = {row.step for row in checkpoints} | {alert.step for alert in alerts if alert.step is not None}
+    key = (job.id, job.attempt, job.cost_per_hour, axis)
+    every = _places_of.setdefault(store, {})
+    if key not in every:
+        for old in list(every)[: -_KEPT + 1]:
+            del every[old]
+    known = every.setdefault(key, {})
+    for step in steps - known.keys():
+        place = store.place(job.id, "step", step)
+        if place is not None and place.step is not None and place.step >= step:
+            if (x := place.on(axis)) is not None:
+                known[step] = x
+    return {step: x for step, x in known.items() if step in steps}
 
 
 def _pointed(store: Store, job: Job, moment: Moment | None) -> Pointed | None:
@@ -156,18 +183,13 @@ def _curves(store: Store, job: Job, view: ChartView) -> dict[str, Curve]:
     }
 
 
-def _comparison(store: Store, jobs: list[Job], question: Question) -> Comparison:
+def _comparison(store: Store, jobs: list[Job], every: list[Job], question: Question) -> Comparison:
     """The chosen jobs side by side."""
-    return compare(jobs, {job.id: _checkpoints(store, job) for job in jobs}, reference=question.reference)
-
-
-def _checkpoints(store: Store, job: Job) -> list[Checkpoint]:
-    """A job's checkpoints; read again only when the job has changed."""
-    known = _checkpoints_of.setdefault(store, {})
-    if job.id not in known or known[job.id][0] is not job:
-        # Taken out first, so that those which were read longest ago come first.
-        known.pop(job.id, None)
-        known[job.id] = (job, store.checkpoints(job.id))
-        for job_id in list(known)[:-_KEPT]:
-            known.pop(job_id, None)
-    return known[job.id][1]
+    return comparison_of(
+        store,
+        jobs,
+        every,
+        reference=question.reference,
+        statistic=question.statistic,
+        family=question.family,
+    )

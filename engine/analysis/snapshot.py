@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from engine.analysis.comparison import Comparison
+from engine.analysis.comparison import Comparison, Statistic
 from engine.analysis.health import Flag
 from engine.job.events import Event
 from engine.records import (
@@ -21,6 +21,12 @@ from engine.records import (
     SavedComparison,
     Trend,
 )
+
+WARN_ABOVE: Final = 0.25
+"""How much worse than the best a run must be to be warned of, as a fraction."""
+
+ARCHIVE_ABOVE: Final = 0.5
+"""How much worse it must be to be offered for archiving, unless the user says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,7 @@ class JobDetail:
         link: What the stream says of the connection: `live`, `reconnecting`, `ended`.
         pointed: What was at the moment that the question points at.
         flags: What is wrong with it, the worst first.
+        at: Where the steps of its checkpoints and alerts are on the view's axis, if that is not steps.
         here: The steps of the checkpoints whose files are on this machine.
         predictions: Rows of `training_predictions` by step and sample, if asked for.
         events: The newest events, oldest first, heartbeats and training steps left out, if asked for.
@@ -107,6 +114,7 @@ class JobDetail:
     link: str = "ended"
     pointed: Pointed | None = None
     flags: tuple[Flag, ...] = ()
+    at: Mapping[int, float] = field(default_factory=dict)
     here: frozenset[int] = frozenset()
     predictions: tuple[Mapping[str, Any], ...] = ()
     events: tuple[Event, ...] = ()
@@ -138,6 +146,8 @@ class Snapshot:
         show_hidden: Are archived and deleted jobs among `jobs`?
         trouble: One line about something that needs the user (a corrupt store, a full disk); empty when
             all is well.
+        family: Are runs grouped by their model's family rather than by the exact model?
+        archive_above: How much worse than the best a run must be to be offered for archiving.
     """
 
     taken_at: datetime
@@ -149,6 +159,8 @@ class Snapshot:
     totals: Totals = field(default_factory=Totals)
     show_hidden: bool = False
     trouble: str = ""
+    family: bool = False
+    archive_above: float = ARCHIVE_ABOVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +176,8 @@ class Question:
         show_hidden: Also show archived and deleted jobs?
         moment: What the user points at in the Job screen's run; None for nothing.
         extras: What of that run is looked at that is not read otherwise.
+        statistic: Which value of a curve stands in the comparison.
+        family: Group runs by their model's family rather than by the exact model?
     """
 
     job_id: str | None = None
@@ -174,3 +188,5 @@ class Question:
     show_hidden: bool = False
     moment: Moment | None = None
     extras: frozenset[Extra] = frozenset()
+    statistic: Statistic = "last"
+    family: bool = False
