@@ -9,7 +9,7 @@ from engine.errors import TrainingError
 from engine.job.events import EventType, EventWriter, Phase
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
-from engine.trainer import checkpoints, divergence, failures, log, memory, setup
+from engine.trainer import bookkeeping, checkpoints, divergence, failures, log, memory, setup
 from engine.trainer.attempt import Attempt
 from engine.trainer.divergence import Diverged
 from engine.trainer.progress import Progress
@@ -42,6 +42,7 @@ def run(folder: JobFolder, events: EventWriter, stop: StopRequest) -> None:
     attempt.phase(Phase.LOAD)
     log.line(f"{spec.name}: loading")
     checkpoints.clean(folder)
+    bookkeeping.reconcile(attempt)
     data = setup.read_data(attempt)
     while (outcome := _train(attempt, data)) in (Outcome.OUT_OF_MEMORY, Outcome.DIVERGED):
         if outcome is Outcome.OUT_OF_MEMORY:
