@@ -143,6 +143,9 @@ class TrainingSpec(Section):
     on_divergence: Literal["alert", "stop", "rollback"] = "alert"
     """When the loss rises for good or is no number: tell; or end with the best checkpoint; or go back to
     the last good one and on with half the learning rate, three times at most."""
+    statistics_steps: Count = 50
+    """Steps between the gradient norms of each layer and the lengths of the rows; the first step has both,
+    and 0 tells neither."""
     rehearsal: bool | None = None
     """Try the longest batch, an eval batch and a save before step 1, and leave no trace of them; null does
     so with models of 50 million weights and more: smaller ones come to all three within seconds."""

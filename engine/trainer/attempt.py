@@ -72,6 +72,11 @@ class Attempt:
         self, name: str, message: str, severity: Literal["info", "warning", "error"], step: int | None = None
     ) -> None:
         """Tell something that somebody should know, in the log too."""
+    def looks_closely_at(self, step: int) -> bool:
+        """Are gradients by layer and lengths of rows told at a step?"""
+        every = self.spec.training.statistics_steps
+        return every > 0 and (step == 1 or step % every == 0)
+
         log.line(f"{severity}: {message}")
         self.events.append(EventType.ALERT, step, sync=True, alert=name, severity=severity, message=message)
 

@@ -17,6 +17,10 @@ Rows = list[dict[str, Any]]
 class CPT(SFT):
     """The trainer of fine-tuning, on texts."""
 
+    def cut_at(self) -> int | None:
+        """Packed texts are split, not cut."""
+        return None if self.args.packing else super().cut_at()
+
 
 def trainer(job: Ingredients) -> CPT:
     """TRL's trainer for these rows, tokenized, each with its end.

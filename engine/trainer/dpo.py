@@ -6,11 +6,13 @@ The reference is the model as it was before training: with adapters the model wi
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, Final
 
 from trl import DPOConfig, DPOTrainer
 
 from engine.trainer.lora import lora_config
+from engine.trainer.meter import seen
 from engine.trainer.methods import Ingredients
 from engine.trainer.preference import columns, nothing_left
 from engine.trainer.weighed import Weighed, WeighedEval, taken
@@ -23,8 +25,10 @@ class DPO(WeighedEval, DPOTrainer):
 
     def count(self, inputs: dict[str, Any]) -> None:
         """A row is a pair: the batch holds the chosen answers, then the rejected ones."""
-        mask = inputs["attention_mask"]
-        self.attempt.meter.add(len(mask) // 2, int(mask.sum()))
+        found = seen(inputs, self.cut_at())
+        assert found is not None
+        trained = inputs["completion_mask"].sum()
+        self.attempt.meter.add(replace(found, rows=found.rows // 2, trained=trained))
 
     def measured(self, inputs: dict[str, Any], loss: Any) -> Weighed:
         """Loss, rewards and log-probabilities by pair, the entropy by token."""

@@ -24,6 +24,7 @@ from engine.trainer import lengths as lengths_of
 from engine.trainer import ppo_prompts, predictions, rewards
 from engine.trainer.hooks import Batch
 from engine.trainer.lora import lora_config
+from engine.trainer.meter import Seen
 from engine.trainer.methods import Ingredients
 from engine.trainer.stop import StopNow
 from engine.trainer.weighed import Weighed, WeighedEval, taken
@@ -44,8 +45,11 @@ class Grouped(WeighedEval):
         """The micro-batch, its completions drawn if they are not yet."""
         inputs = super()._prepare_inputs(generation_batch)
         if self.model.training:
-            tokens = int(inputs["prompt_mask"].sum() + inputs["completion_mask"].sum())
-            self.attempt.meter.add(len(inputs["prompt_mask"]), tokens)
+            asked, said = inputs["prompt_mask"], inputs["completion_mask"]
+            lengths, answers = asked.sum(1) + said.sum(1), said.sum(1)
+            cut = (answers >= self.max_completion_length).sum()
+            slots = asked.numel() + said.numel()
+            self.attempt.meter.add(Seen(lengths, len(lengths), slots, answers.sum(), cut))
         return inputs
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:

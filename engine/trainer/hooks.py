@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import TrainingError
 from engine.job.events import EventType, Phase
-from engine.trainer import checkpoints, log, memory
+from engine.trainer import checkpoints, gradients, log, memory
 from engine.trainer.attempt import Attempt
 from engine.trainer.lengths import longest, token_counts
+from engine.trainer.meter import seen
 
 if TYPE_CHECKING:
     from transformers import Trainer as _Base
@@ -50,7 +51,21 @@ class PodiumTrainer(_Base):
 
     def count(self, inputs: dict[str, Any]) -> None:
         """Count a micro-batch's rows and tokens."""
-        self.attempt.meter.count(inputs)
+        if (found := seen(inputs, self.cut_at())) is not None:
+            self.attempt.meter.add(found)
+
+    def cut_at(self) -> int | None:
+        """The tokens that longer rows are cut to; None where none is."""
+        return self.attempt.spec.training.max_length
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """The norm of all gradients before clipping; in some steps each layer's is told, too."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        step = self.state.global_step + 1
+        if self.attempt.looks_closely_at(step):
+            total = None if norm is None else float(norm)
+            gradients.tell(self.attempt, model, total, self.args.max_grad_norm, step)
+        return norm
 
     def longest(self, rows: Any, count: int) -> tuple[Any, int]:
         """The longest rows of a dataset, at most `count`, as one of its kind; the tokens of the longest."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from datasets import Dataset
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 from engine.trainer.lora import lora_config
+from engine.trainer.meter import Seen
 from engine.trainer.methods import Ingredients
 from engine.trainer.preference import columns, nothing_left
 from engine.trainer.weighed import Weighed, WeighedEval
@@ -21,8 +23,13 @@ class ORPO(WeighedEval, ORPOTrainer):
 
     def count(self, inputs: dict[str, Any]) -> None:
         """A row is a pair; the tokens are those of both its answers, the prompt with each."""
-        masks = [inputs[f"{side}_attention_mask"] for side in ("chosen", "rejected")]
-        self.attempt.meter.add(len(masks[0]), sum(int(mask.sum()) for mask in masks))
+        sides = ("chosen", "rejected")
+        masks = [inputs[f"{side}_attention_mask"] for side in sides]
+        lengths = torch.cat([mask.sum(1) for mask in masks])
+        trained = sum((inputs[f"{side}_labels"] != -100).sum() for side in sides)
+        slots = sum(mask.numel() for mask in masks)
+        cut = (lengths >= self.attempt.spec.training.max_length).sum()
+        self.attempt.meter.add(Seen(lengths, len(masks[0]), slots, trained, cut))
 
     def measured(self, inputs: dict[str, Any], loss: Any) -> Weighed:
         """The likelihood's part of the loss by token, all else by pair."""

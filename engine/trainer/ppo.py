@@ -22,6 +22,7 @@ from engine.job.spec import JobSpec
 from engine.trainer import lengths, memory, ppo_math, ppo_policy, ppo_prompts, ppo_rollout, ppo_value, rewards
 from engine.trainer.hooks import Batch, PodiumTrainer
 from engine.trainer.lora import lora_config
+from engine.trainer.meter import Seen
 from engine.trainer.methods import Ingredients
 from engine.trainer.ppo_prompts import Prompt
 from engine.trainer.ppo_rollout import MicroStep, Plan, Rollout
@@ -132,6 +133,13 @@ class PPO(PodiumTrainer, Trainer):
                     self, lambda: self.roll_out(planned.rollout, chosen)
                 )
         return super().training_step(model, self._micro_batch(self._rollout, planned), *rest, **options)
+
+    def count(self, inputs: dict[str, Any]) -> None:
+        """A row is a completion with its prompt; those that are as long as they may be were cut."""
+        attention, mask = inputs["attention_mask"], inputs["mask"]
+        lengths, answers = attention.sum(1), mask.sum(1)
+        cut = (answers >= self.settings.max_completion_length).sum()
+        self.attempt.meter.add(Seen(lengths, len(lengths), attention.numel(), answers.sum(), cut))
 
     def _micro_batch(self, rollout: Rollout, planned: MicroStep) -> dict[str, Any]:
         """What `compute_loss` takes of a rollout."""

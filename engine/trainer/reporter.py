@@ -59,16 +59,17 @@ class Reporter(_Base):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After each optimizer step: is somebody asking for something?"""
-        folder = self.attempt.folder
+        folder, step = self.attempt.folder, state.global_step
+        if self.attempt.looks_closely_at(step) and (lengths := self.attempt.meter.lengths()):
+            self.attempt.events.put(EventType.TOKENS, step, lengths)
         if self.attempt.stop.requested:
             control.should_save = control.should_training_stop = True
             return
         if folder.take_request("save") is not None:
             control.should_save = True
-            step = state.global_step
             self.attempt.alert("save_requested", f"saving at step {step}, as asked", "info", step)
         if (wanted := folder.take_request("learning_rate")) is not None:
-            self._set_learning_rate(wanted, state.global_step)
+            self._set_learning_rate(wanted, step)
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After each batch of an evaluation: an evaluation can outlast the time a SIGTERM leaves."""

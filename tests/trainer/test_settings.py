@@ -40,6 +40,7 @@ OURS = {
     "keep_checkpoints": "test_checkpoints.py",
     "early_stopping_evals": "test_control.py",
     "rehearsal": "test_rehearsal.py",
+    "statistics_steps": "test_statistics.py",
     "on_divergence": "test_divergence.py",
 }
 """Keys that Podium carries out by itself, and where that is tested."""
