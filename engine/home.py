@@ -54,6 +54,19 @@ class Home:
         """The SSH host keys that are pinned, by pod id."""
         return self.path / "host_keys.json"
 
+    @property
+    def machines(self) -> Path:
+        """What is known here of the machines that jobs are on, and the keys that open them."""
+        return self.path / "machines"
+
+    def machine(self, job_id: str) -> Path:
+        """The folder of what is known of one job's machine.
+
+        Raises:
+            ValueError: The id is no name of a folder.
+        """
+        return self.machines / _plain(job_id)
+
     def job(self, job_id: str) -> JobFolder:
         """The folder of one job.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from engine.job.events import Event, EventType, Phase, Status
 from engine.records import Checkpoint, Job
@@ -25,6 +26,51 @@ class Spent:
     dollars: float | None
 
 
+FETCH = "fetch"
+"""The phase in which a job has ended, and its checkpoints are brought home while its pod still bills."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """When a phase began that the laptop was busy with, by its own clock.
+
+    Args:
+        phase: A `Phase` or `FETCH`; empty when nothing followed.
+        at: When.
+    """
+
+    phase: str
+    at: datetime
+
+
+def marked(marks: Sequence[Mark], cost_per_hour: float | None, now: datetime) -> tuple[Spent, ...]:
+    """What the laptop's own phases took: on the way to a job's start, and after its end.
+
+    Args:
+        marks: In order.
+        cost_per_hour: Dollars; None is unknown.
+        now: Until when the last one counts, if it has not ended.
+    """
+    seconds: dict[str, float] = {}
+    for mark, following in pairwise([*marks, Mark("", now)]):
+        if mark.phase:
+            passed = (following.at - mark.at).total_seconds()
+            seconds[mark.phase] = seconds.get(mark.phase, 0.0) + max(0.0, passed)
+    return _priced(seconds, cost_per_hour)
+
+
+def together(*ledgers: Iterable[Spent]) -> tuple[Spent, ...]:
+    """Several ledgers as one, the most expensive phase first."""
+    seconds: dict[str, float] = {}
+    dollars: dict[str, float | None] = {}
+    for spent in (item for each in ledgers for item in each):
+        seconds[spent.phase] = seconds.get(spent.phase, 0.0) + spent.seconds
+        so_far = dollars.get(spent.phase, 0.0)
+        dollars[spent.phase] = None if so_far is None or spent.dollars is None else so_far + spent.dollars
+    found = (Spent(phase, lasted, dollars[phase]) for phase, lasted in seconds.items())
+    return tuple(sorted(found, key=lambda spent: -spent.seconds))
+
+
 def ledger(events: Sequence[Event], cost_per_hour: float | None) -> tuple[Spent, ...]:
     """Where a run's time and money went, the most expensive phase first.
 
@@ -42,6 +88,10 @@ def ledger(events: Sequence[Event], cost_per_hour: float | None) -> tuple[Spent,
             passed = (event.ts - before.ts).total_seconds()
             seconds[phase] = seconds.get(phase, 0.0) + max(0.0, passed)
         phase = _busy_with(event, phase)
+    return _priced(seconds, cost_per_hour)
+
+
+def _priced(seconds: dict[str, float], cost_per_hour: float | None) -> tuple[Spent, ...]:
     price = None if cost_per_hour is None else cost_per_hour / 3600
     found = [
         Spent(name, lasted, None if price is None else price * lasted)

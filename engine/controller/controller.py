@@ -12,14 +12,17 @@ import asyncio
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from engine.controller import preparation
+from engine.controller.curator import Curator
 from engine.controller.following import Following
+from engine.controller.phases import mark
 from engine.controller.pods import Pods
 from engine.controller.pulling import Progress, chosen, pull
+from engine.controller.renting import Renting, Trying
 from engine.controller.trash import place
 from engine.errors import BadInput, PodError, StoreError
 from engine.home import Home
@@ -27,6 +30,7 @@ from engine.job.events import Phase, Status
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
 from engine.pods.base import Pod
+from engine.pods.quote import Quote
 from engine.pods.replay import Recording
 from engine.records import Checkpoint, Job
 from engine.store.base import Action, Done, Store
@@ -35,6 +39,10 @@ from engine.supervisor.locks import Lock
 
 _LEAVING: Final = 90.0
 """Seconds that a supervisor may take to leave after it was asked to pause."""
+
+
+def unseen(done: int, total: int) -> None:
+    """Show nobody how far a copy is."""
 
 
 class Controller:
@@ -53,7 +61,8 @@ class Controller:
         self._store, self._home = store, home
         self._pods = pods or Pods(home)
         self._pods.note, self._pods.first_use = self._note, self._met
-        self._following = Following(store, home, self._pods)
+        self._renting = Renting(store, home, self._pods, self._fetch)
+        self._following = Following(store, home, self._pods, self._renting.wind_up)
         self._trouble = ""
         self.met = ""
         """The machine that was first met in this session, with its key's fingerprint, one line."""
@@ -70,6 +79,10 @@ class Controller:
             current = await asyncio.to_thread(self._store.job, job.id)
             if current.status.live:
                 await self._following.adopt(current)
+        # Machines of jobs that ended while nobody looked, or whose end was cut off.
+        for placement in await asyncio.to_thread(lambda: list(self._pods.placements.open())):
+            if any(job.id == placement.job_id for job in jobs):
+                self._following.see_off(placement.job_id)
 
     def _put_right(self, jobs: Sequence[Job]) -> str:
         """Put every folder where it belongs; what keeps one from it, in a line."""
@@ -79,6 +92,10 @@ class Controller:
                 place(self._home, [job])
             except PodError as error:
                 trouble = str(error)
+        try:
+            Curator(self._store, self._home).put_right()
+        except PodError as error:
+            trouble = str(error)
         return trouble
 
     async def close(self) -> None:
@@ -99,7 +116,8 @@ class Controller:
     @property
     def trouble(self) -> str:
         """What needs the user, one line; empty when all is well."""
-        return self._following.trouble or self._trouble or self.met
+        ending = next(iter(self._renting.trouble.values()), "")
+        return self._following.trouble or ending or self._trouble or self.met
 
     def log_path(self, job: Job) -> Path:
         """Where the job's log is on this machine."""
@@ -107,22 +125,52 @@ class Controller:
 
     # ------------------------------------------------------------------ launching
 
-    async def launch(self, spec: JobSpec, *, name: str | None = None) -> Job:
+    async def quote(self, spec: JobSpec) -> Quote:
+        """What a job would be rented, and at what price; nothing is.
+
+        Raises:
+            ProviderError: The prices can't be had, or nothing fits.
+        """
+        return await self._renting.quote(spec)
+
+    async def launch(
+        self,
+        spec: JobSpec,
+        *,
+        name: str | None = None,
+        quote: Quote | None = None,
+        trying: Trying = lambda offer: None,
+    ) -> Job:
         """Start a job.
 
         Args:
             spec: What to train, with absolute data paths.
             name: Another name than the spec's.
+            quote: What was confirmed, for a machine that is to be rented.
+            trying: Told of each candidate before it is asked for.
 
         Raises:
+            BadInput: A machine is to be rented, and nobody has confirmed its price.
             BadDataset: The data can't be trained on; nothing was written.
-            PodError: The folder can't be written, or nothing starts; the job is kept as failed.
+            PodError: The folder can't be written, or nothing starts; the job is kept as failed, and what was
+                rented for it is ended.
         """
+        if spec.pod.provider == "runpod" and quote is None:
+            raise BadInput("a machine is rented at a price that was confirmed", "Ask for a quote first.")
         if name is not None:
             spec = spec.model_copy(update={"name": name})
         data = await asyncio.to_thread(preparation.check, spec)
         job = preparation.new_job(self._home, spec)
-        return await self._begin(job, lambda folder: preparation.lay_out(folder, spec, data))
+
+        def lay_out(folder: JobFolder) -> None:
+            self._renting.keep(job, spec, quote)
+            preparation.lay_out(folder, spec, data)
+
+        async def rent() -> None:
+            if quote is not None:
+                await self._renting.rent(job, spec, quote, trying)
+
+        return await self._begin(job, lay_out, rent)
 
     async def replay(self, recording: Path, *, speed: float = 1.0, name: str | None = None) -> Job:
         """Play a recorded run back as a job that says it is a replay.
@@ -139,28 +187,60 @@ class Controller:
         job = preparation.new_replay(self._home, loaded, name)
         return await self._begin(job, lambda folder: preparation.lay_out_replay(folder, loaded, speed))
 
-    async def _begin(self, job: Job, lay_out: Callable[[JobFolder], None]) -> Job:
-        """Store the row, then write the folder, then start: whatever dies in between can be told apart."""
+    async def _begin(
+        self,
+        job: Job,
+        lay_out: Callable[[JobFolder], None],
+        rent: Callable[[], Awaitable[None]] | None = None,
+    ) -> Job:
+        """Store the row, write the folder, rent, start: whatever dies in between can be told apart."""
         folder, lock = self._home.job(job.id), await asyncio.to_thread(self._claimed, job.id)
         try:
             job = await asyncio.to_thread(self._store.add, job)
             await asyncio.to_thread(lay_out, folder)
             lock.release()
+            if rent is not None:
+                await rent()
             await self._pods.of(job).start(job.id)
+            await asyncio.to_thread(self._arrived, job.id)
         except StoreError:
             await asyncio.to_thread(shutil.rmtree, folder.path, ignore_errors=True)
             raise
         except PodError as error:
             await self._following.end(job.id, str(error))
+            await self._clear_away(job, error)
+            raise
+        except asyncio.CancelledError:
+            if job.provider == "runpod":
+                await self._following.end(job.id, "the launch was interrupted", Status.CANCELLED)
+                await self._clear_away(job, None)
             raise
         finally:
             lock.release()
         self._following.follow(job.id)
         return job
 
+    async def _clear_away(self, job: Job, failure: PodError | None) -> None:
+        """End the machine of a launch that came to nothing; the failure says so if it can't be done now."""
+        if job.provider != "runpod":
+            return
+        try:
+            await self._renting.end(job.id, str(failure or "the launch was interrupted"))
+        except PodError as error:
+            if failure is not None:
+                raise PodError(
+                    f"{str(failure).rstrip('.')}. Its pod may still bill: {error.what}",
+                    "`podium pods reap` ends it.",
+                ) from None
+
+    def _arrived(self, job_id: str) -> None:
+        """The supervisor is at work: from here on events tell what the time goes into."""
+        mark(self._store, job_id, "")
+
     def _note(self, job_id: str, phase: Phase, text: str) -> None:
         """Keep what is being done for a job on its way to a start; events take over from there."""
         self._store.update(job_id, phase=phase, status=Status.PENDING)
+        mark(self._store, job_id, phase)
 
     def _met(self, pod_id: str, fingerprint: str) -> None:
         """Show the key of a machine that was never met before; it is pinned."""
@@ -274,9 +354,12 @@ class Controller:
         checkpoint = chosen(job, checkpoints, which)
         if pod.in_place:
             return checkpoint, folder.checkpoint(checkpoint.step)
-        ssh = self._pods.ssh(job)
+        ssh = await self._pods.machine(job)
         remote = await ssh.absolute(ssh.folder(job_id))
         return checkpoint, await pull(ssh.files, remote, folder, checkpoint, progress)
+
+    async def _fetch(self, job_id: str, which: str) -> None:
+        await self.pull(job_id, which, unseen)
 
     # ------------------------------------------------------------------ curation
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from engine.controller.pods import Pods
-from engine.errors import NoSuchJob, PodiumError
+from engine.errors import NoSuchJob, NoSuchPod, PodiumError
 from engine.home import Home
 from engine.job.events import Status
 from engine.job.folder import read_json
@@ -22,6 +22,15 @@ _DEATHS: Final = 5
 _SOON: Final = 60.0
 """Seconds."""
 
+_INCOMPLETE: Final = "the launch was interrupted before the job's folder was complete"
+
+Ended = Callable[[str], Awaitable[None]]
+"""Called with a job that is not under way any more."""
+
+
+async def untroubled(job_id: str) -> None:
+    """Do nothing about it."""
+
 
 class Following:
     """The streams of this session, each with its background task.
@@ -30,9 +39,11 @@ class Following:
         store: Where events go.
         home: Where the job folders are.
         pods: The pods that jobs are on.
+        ended: What is to be done once a job is not under way any more.
     """
 
-    def __init__(self, store: Store, home: Home, pods: Pods) -> None:
+    def __init__(self, store: Store, home: Home, pods: Pods, ended: Ended = untroubled) -> None:
+        self._ended = ended
         self._store, self._home, self._pods = store, home, pods
         self._streams: dict[str, JobStream] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -58,6 +69,11 @@ class Following:
         """Follow a job whose supervisor was just started, if nobody does yet."""
         if job_id not in self:
             self._tasks[job_id] = asyncio.create_task(self._accompany(job_id))
+
+    def see_off(self, job_id: str) -> None:
+        """Do what is to be done after the end of a job that ended while nobody looked."""
+        if job_id not in self:
+            self._tasks[job_id] = asyncio.create_task(self._see_off(job_id))
 
     async def adopt(self, job: Job) -> None:
         """Find a job of an earlier session again, and follow it if it has not ended."""
@@ -87,13 +103,26 @@ class Following:
         columns = {"status": status, "error_message": error or None, moment: datetime.now(UTC)}
         await asyncio.to_thread(self._store.update, job_id, **columns)
 
+    async def _see_off(self, job_id: str) -> None:
+        try:
+            await self._ended(job_id)
+        except PodiumError as error:
+            self._trouble[job_id] = str(error)
+
     async def _accompany(self, job_id: str) -> None:
-        """Follow a job to its end, and replace its supervisor when that dies."""
+        """Follow a job to its end, and do what is to be done then."""
+        await self._to_its_end(job_id)
+        await self._see_off(job_id)
+
+    async def _to_its_end(self, job_id: str) -> None:
+        """Follow a job, and replace its supervisor when that dies."""
         backoff, deaths = Backoff(0.5, 30.0), 0
         while True:
             begun = time.monotonic()
             try:
                 job = await asyncio.to_thread(self._store.job, job_id)
+                if self._unstarted(job) and await self._go_on_launching(job) is None:
+                    return
                 self._streams[job_id] = JobStream(self._store, self._pods.of(job), self._home, job_id)
                 await self._streams[job_id].run()
                 started = await self._revive(await asyncio.to_thread(self._store.job, job_id))
@@ -109,6 +138,17 @@ class Following:
             except PodiumError as error:
                 self._trouble[job_id] = str(error)
             await backoff.wait()
+
+    def _unstarted(self, job: Job) -> bool:
+        """Was its launch on a machine of its own cut off before anything came from there?"""
+        return job.provider == "runpod" and not self._home.job(job.id).events.exists()
+
+    async def _go_on_launching(self, job: Job) -> bool | None:
+        """Start a job whose launch was cut off; None when there is nothing to start."""
+        if await asyncio.to_thread(self._home.job(job.id).spec.exists):
+            return await self._revive(job)
+        await self.end(job.id, _INCOMPLETE)
+        return None
 
     async def _revive(self, job: Job) -> bool | None:
         """See that a live job has a supervisor.
@@ -126,9 +166,13 @@ class Following:
             await self._end_as(job.id, ending)
             return None
         if not await asyncio.to_thread(folder.spec.exists):
-            await self.end(job.id, "the launch was interrupted before the job's folder was complete")
+            await self.end(job.id, _INCOMPLETE)
             return None
-        await pod.start(job.id)
+        try:
+            await pod.start(job.id)
+        except NoSuchPod as error:
+            await self.end(job.id, str(error))
+            return None
         return True
 
     async def _end_as(self, job_id: str, ending: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from engine.errors import PodError
 from engine.home import Home
@@ -13,8 +13,12 @@ from engine.job.events import Phase
 from engine.job.placement import PodSpec
 from engine.pods.base import Pod
 from engine.pods.local import LocalPod
+from engine.pods.patience import Patience
 from engine.pods.pins import FirstUse
+from engine.pods.placements import Placement, Placements
+from engine.pods.provider import Provider, Rented
 from engine.pods.replay import ReplayPod
+from engine.pods.runpod_pod import RunPodPod
 from engine.pods.ssh import SSHPod, unsaid
 from engine.pods.ssh_address import SSHAddress
 from engine.pods.ssh_connection import KEEPALIVE_SECONDS
@@ -22,6 +26,9 @@ from engine.records import Job
 
 Note = Callable[[str, Phase, str], None]
 """Told what is being done for a job that is brought to its pod; may block."""
+
+Known = Callable[[str, Rented, Placement], None]
+"""Told of a job's rented pod when it is known or changes; may block."""
 
 _KEPT: Final = ("host", "user", "port", "key", "python", "folder")
 
@@ -34,6 +41,7 @@ class Pods:
         trainer: Another command than our trainer's; the job's folder is added to it.
         ssh_config: OpenSSH client configuration files; by default the user's.
         keepalive: Seconds between signs of life of SSH machines; three in silence are a loss.
+        patience: How long to wait for a provider, and how often to ask.
     """
 
     def __init__(
@@ -43,8 +51,13 @@ class Pods:
         *,
         ssh_config: Sequence[Path] | None = None,
         keepalive: float = KEEPALIVE_SECONDS,
+        patience: Patience | None = None,
     ) -> None:
         self._home = home
+        self.placements = Placements(home)
+        self.patience = patience or Patience()
+        self._rented: dict[str, RunPodPod] = {}
+        self._providers: dict[str, Provider] = {}
         self._local = LocalPod(home, trainer)
         self._replay = ReplayPod(home)
         self._ssh: dict[tuple[Any, ...], SSHPod] = {}
@@ -55,6 +68,8 @@ class Pods:
         """Who is told of progress on the way to a job's start."""
         self.first_use: FirstUse = unsaid
         """Who is told of a machine's key that is pinned."""
+        self.known: Known = lambda job_id, pod, placement: None
+        """Who is told of rented pods."""
 
     def of(self, job: Job) -> Pod:
         """The pod of a job.
@@ -68,6 +83,8 @@ class Pods:
             return self._local
         if job.provider == "ssh":
             return self.ssh(job)
+        if job.provider == "runpod":
+            return self.rented(job.id)
         raise PodError(f"{job.name}: unknown provider {job.provider}", "Update Podium on this machine.")
 
     def ssh(self, job: Job) -> SSHPod:
@@ -76,7 +93,8 @@ class Pods:
         Raises:
             PodError: The job does not say on which it is.
         """
-        spec = _placement(job)
+        kept = self.placements.of(job.id)
+        spec = kept.pod if kept is not None else _placement(job)
         address = SSHAddress(spec.host or "", spec.user, spec.port, spec.key)
         place = (address, spec.python, spec.folder)
         if place not in self._ssh:
@@ -92,12 +110,63 @@ class Pods:
             )
         return self._ssh[place]
 
+    def rented(self, job_id: str) -> RunPodPod:
+        """The rented pod of a job.
+
+        Raises:
+            PodError: Nothing is kept of it on this machine.
+        """
+        if job_id not in self._rented:
+            placement = self.placements.of(job_id)
+            if placement is None:
+                raise PodError(
+                    f"the run {job_id[:8]} was launched from another machine: nothing here tells where it is",
+                    "`podium pods` shows what the account runs.",
+                )
+            backend = placement.pod.rent.backend if placement.pod.rent else "rest"
+            first_use = lambda pod_id, fingerprint: self.first_use(pod_id, fingerprint)  # noqa: E731
+            self._rented[job_id] = RunPodPod(
+                placement,
+                self.placements,
+                self._home,
+                lambda: self.provider(backend),
+                self.patience,
+                told=self._told,
+                changed=self._changed,
+                options={**self._options, "first_use": first_use},
+            )
+        return self._rented[job_id]
+
+    async def machine(self, job: Job) -> SSHPod:
+        """The SSH machine that a job is on, rented or not.
+
+        Raises:
+            PodError: It can't be found, or reached.
+        """
+        return await self.rented(job.id).reach() if job.provider == "runpod" else self.ssh(job)
+
+    def provider(self, backend: Literal["rest", "sdk"] = "rest") -> Provider:
+        """Who rents out, with the account of this machine's user.
+
+        Raises:
+            Unauthorized: There is no usable key.
+        """
+        from engine.pods.runpod_account import connect
+
+        if backend not in self._providers:
+            self._providers[backend] = connect(backend, self.patience)
+        return self._providers[backend]
+
+    async def _changed(self, job_id: str, pod: Rented, placement: Placement) -> None:
+        await asyncio.to_thread(self.known, job_id, pod, placement)
+
     async def _told(self, job_id: str, phase: Phase, text: str) -> None:
         await asyncio.to_thread(self.note, job_id, phase, text)
 
     async def close(self) -> None:
         """Let go of all pods; what runs on them goes on."""
-        await asyncio.gather(*(pod.close() for pod in self._ssh.values()))
+        machines: tuple[Any, ...] = (*self._ssh.values(), *self._rented.values(), *self._providers.values())
+        await asyncio.gather(*(each.close() for each in machines))
         await self._replay.close()
         await self._local.close()
 

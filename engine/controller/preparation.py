@@ -96,9 +96,16 @@ def lay_out(folder: JobFolder, spec: JobSpec, data: Data) -> None:
         dataset.write_jsonl(data.train.rows, folder.dataset)
         if data.eval is not None:
             dataset.write_jsonl(data.eval.rows, folder.eval_dataset)
-        write_json(folder.spec, spec.to_json())
+        write_json(folder.spec, sent(spec))
     except OSError as error:
         raise unwritable(folder, error) from None
+
+
+def sent(spec: JobSpec) -> dict[str, Any]:
+    """The spec as job.json has it. It travels to the pod: which key opens that is this machine's affair."""
+    values = spec.to_json()
+    del values["pod"]["key"]
+    return values
 
 
 def new_replay(home: Home, recording: Recording, name: str | None) -> Job:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -44,7 +45,10 @@ class Patience:
         longest_retry_after: A longer wait than this is not obeyed but reported.
         looks: The waits before each look for something whose creation was not answered.
         gone_polls: The waits before each look whether something has ended.
+        polls: The waits between looks whether a pod is ready; the last one again and again.
+        ready_within: How long a pod may take until it is.
         sleep: How to wait.
+        clock: What is looked at for how long something takes.
     """
 
     read_timeout: float = 30
@@ -55,7 +59,10 @@ class Patience:
     longest_retry_after: float = 120
     looks: Sequence[float] = (0, 2, 4, 8, 16)
     gone_polls: Sequence[float] = (0, 1, 2, 4, 8, 15, 30)
+    polls: Sequence[float] = (0.5, 1, 2, 3, 5)
+    ready_within: float = 1200
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    clock: Callable[[], float] = time.monotonic
 
     async def repeat(self, call: Call[T]) -> T:
         """Make a call that can safely be repeated, until it is answered or the attempts are used up."""

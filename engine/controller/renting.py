@@ -1,0 +1,210 @@
+"""The machine of a job that is rented: asked for at a price, and ended when what is to be kept is here.
+
+A bill must not run away: what was rented is ended when its launch fails, when its job has ended, and at the
+next start of whoever was killed in between; each time until the provider confirms that it is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from engine.analysis.spending import FETCH
+from engine.controller.phases import mark, spent
+from engine.controller.pods import Pods
+from engine.errors import BadInput, NoSuchPod, PodError
+from engine.home import Home
+from engine.job import estimate
+from engine.job.folder import read_json, write_json
+from engine.job.placement import RentSpec
+from engine.job.shape import shape_of
+from engine.job.spec import JobSpec
+from engine.pods.boot import MOUNT, boot
+from engine.pods.placements import Placement
+from engine.pods.provider import CreateRequest, Offer, Rented, pod_name
+from engine.pods.quote import Quote, quote
+from engine.pods.runpod_account import api_url
+from engine.records import Job
+from engine.store.base import Store
+from engine.stream import Backoff
+
+Trying = Callable[[Offer], None]
+"""Told of each candidate before it is asked for."""
+Fetch = Callable[[str, str], Awaitable[object]]
+"""Fetches a checkpoint of a job, `best` or `last`, and verifies it."""
+
+
+class Renting:
+    """Rents and ends.
+
+    Args:
+        store: Where jobs are kept.
+        home: Where their folders are.
+        pods: The pods of this session.
+        fetch: Brings a checkpoint home.
+    """
+
+    def __init__(self, store: Store, home: Home, pods: Pods, fetch: Fetch) -> None:
+        self._store, self._home, self._pods, self._fetch = store, home, pods, fetch
+        self._pods.known = self._known
+        self.trouble: dict[str, str] = {}
+        """Why a pod whose job has ended is still there, by job."""
+
+    async def quote(self, spec: JobSpec) -> Quote:
+        """What a job would be rented, and at what price; nothing is.
+
+        Raises:
+            ProviderError: The prices can't be had, or nothing fits.
+        """
+        rent = spec.pod.rent or RentSpec()
+        memory = await asyncio.to_thread(_memory_gb, spec)
+        return await quote(self._pods.provider(rent.backend), spec, memory)
+
+    def keep(self, job: Job, spec: JobSpec, quote: Quote | None) -> None:
+        """Write down where a job is going to be, before anything is asked for. Blocking."""
+        if spec.pod.provider == "local":
+            return
+        volume = quote.volume if quote else None
+        placement = Placement(
+            job_id=job.id,
+            pod=spec.pod,
+            offers=quote.offers if quote else (),
+            volume_id=volume.id if volume else None,
+            place=volume.data_center if volume else None,
+            retrieve_minutes=spec.limits.retrieve_minutes,
+        )
+        self._pods.placements.keep(placement)
+
+    async def rent(self, job: Job, spec: JobSpec, quote: Quote, trying: Trying) -> None:
+        """Rent the machine of a job; it need not be ready yet.
+
+        Raises:
+            PodError: It is not to be had at that price.
+        """
+        key = await asyncio.to_thread(self._pods.placements.public_key, job.id)
+        await self._pods.rented(job.id).rent(request(spec, job.id, quote, key), trying)
+
+    def _known(self, job_id: str, pod: Rented, placement: Placement) -> None:
+        """Keep what is known of a job's pod; the guard there reads the billed price in job.json. Blocking."""
+        if pod.gone:
+            self._store.update(job_id, pod_status=pod.status)
+            return
+        facts: dict[str, Any] = {"gpu_type": pod.gpu_name or pod.gpu_id, "gpu_count": pod.gpu_count}
+        facts |= {"cost_per_hour": placement.price_per_hour}
+        known = {name: value for name, value in facts.items() if value is not None}
+        self._store.update(job_id, pod_id=pod.id, pod_status=pod.status, **known)
+        folder = self._home.job(job_id)
+        if placement.price_per_hour is not None and folder.spec.exists():
+            spec = read_json(folder.spec)
+            spec["pod"]["cost_per_hour"] = placement.price_per_hour
+            write_json(folder.spec, spec)
+
+    # ------------------------------------------------------------------ the end
+
+    async def wind_up(self, job_id: str) -> None:
+        """End the machine of a job that has ended, after what is to be kept is here and verified.
+
+        What can't be fetched within `limits.retrieve_minutes` is given up; a pod that was stopped keeps its
+        disk, and is left to the user. A provider that does not answer is asked for ever.
+        """
+        job = await asyncio.to_thread(self._store.job, job_id)
+        if job.provider != "runpod" or not job.status.ended:
+            return
+        backoff = Backoff(1.0, 60.0)
+        try:
+            pod = self._pods.rented(job_id)
+            if not pod.placement.may_bill:
+                return
+            if not await self._fetched(job):
+                return
+        except PodError as error:
+            self.trouble[job_id] = str(error)
+            return
+        while True:
+            try:
+                await self.end(job_id, "its job has ended")
+                return
+            except PodError as error:
+                self.trouble[job_id] = f"{job.name}: its pod may still bill: {error}"
+            await backoff.wait()
+
+    async def end(self, job_id: str, why: str) -> None:
+        """Terminate the machine of a job, and return when the provider confirms that it is gone.
+
+        Raises:
+            PodError: It may still bill.
+        """
+        await self._pods.rented(job_id).end(why)
+        self.trouble.pop(job_id, None)
+        await asyncio.to_thread(self._settle, job_id)
+
+    def _settle(self, job_id: str) -> None:
+        """Close the ledger; the job has cost what its machine did."""
+        mark(self._store, job_id, "")
+        job = self._store.job(job_id)
+        dollars = [item.dollars for item in spent(self._store, job) if item.dollars is not None]
+        if dollars:
+            self._store.update(job_id, cost_total=sum(dollars))
+
+    async def _fetched(self, job: Job) -> bool:
+        """Bring home what is to be kept; False when the pod has to be left as it is."""
+        await asyncio.to_thread(mark, self._store, job.id, FETCH)
+        pod, backoff = self._pods.rented(job.id), Backoff(0.5, 30.0)
+        clock = self._pods.patience.clock
+        until = clock() + pod.placement.retrieve_minutes * 60
+        while True:
+            try:
+                for which in (pod.placement.pod.rent or RentSpec()).fetch:
+                    await self._fetch_one(job.id, which)
+                return True
+            except NoSuchPod:
+                return True
+            except PodError as error:
+                self.trouble[job.id] = f"{job.name}: its checkpoints can't be fetched yet: {error}"
+            if await self._stopped(job.id):
+                return False
+            if clock() >= until:
+                return True
+            await backoff.wait()
+
+    async def _stopped(self, job_id: str) -> bool:
+        try:
+            found = await self._pods.rented(job_id).state()
+        except PodError:
+            return False
+        return found is not None and found.status == "stopped"
+
+    async def _fetch_one(self, job_id: str, which: str) -> None:
+        try:
+            await self._fetch(job_id, which)
+        except BadInput:
+            pass  # the run has none
+
+
+def request(spec: JobSpec, job_id: str, quote: Quote, public_key: str) -> CreateRequest:
+    """What is asked for: the image, its disks, our guard as its first process, and one key of its own."""
+    rent, offer = spec.pod.rent or RentSpec(), quote.offers[0]
+    persistent = rent.volume_gb if quote.volume is None else None
+    price = quote.highest_price_per_hour
+    started = boot(spec, job_id=job_id, cost_per_hour=price, provider_url=api_url())
+    return CreateRequest(
+        name=pod_name(job_id),
+        image=rent.image,
+        gpu_id=offer.gpu_id,
+        gpu_count=quote.gpu_count,
+        data_centers=(quote.volume.data_center,) if quote.volume else rent.data_centers,
+        min_cuda=rent.min_cuda,
+        disk_gb=rent.disk_gb,
+        volume_gb=persistent,
+        network_volume_id=quote.volume.id if quote.volume else None,
+        mount_path=MOUNT,
+        env=started.env,
+        public_key=public_key,
+        args=started.args,
+    )
+
+
+def _memory_gb(spec: JobSpec) -> float | None:
+    shape = shape_of(spec)
+    return None if shape is None else estimate.memory(spec, shape).total / 1e9

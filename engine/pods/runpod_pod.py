@@ -1,0 +1,359 @@
+"""A job's pod on RunPod: rented under the job's name, found again by it, a machine over SSH once it is up.
+
+    rent -> (id kept) -> price checked -> reached by a command -> SSHPod … -> ended, proven gone
+
+Only `rent` rents. All else finds the pod that there is: by its id, or, where the laptop died before the id
+was known, by its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from engine.errors import NoSuchPod, PodError, PodLost, ProviderError
+from engine.home import Home
+from engine.job.events import Phase
+from engine.pods.base import Chunk, Completed
+from engine.pods.patience import Patience
+from engine.pods.pins import Pins
+from engine.pods.placements import Placement, Placements
+from engine.pods.prices import check_rate
+from engine.pods.provider import CreateRequest, Offer, Provider, Rented
+from engine.pods.rent import rent
+from engine.pods.ssh import SSHPod
+from engine.pods.ssh_address import SSHAddress
+from engine.pods.ssh_start import Told
+
+Changed = Callable[[str, Rented, Placement], Awaitable[None]]
+"""Told of a job's pod when it is known, or changes."""
+
+T = TypeVar("T")
+
+_READY: Final = ("nvidia-smi", "--query-gpu=index", "--format=csv,noheader")
+"""The command whose success is readiness: sshd lets us in, and the driver has the GPUs."""
+_LOOK: Final = 20.0
+"""Seconds that it may take."""
+_STATES: Final = {
+    "stopped": "is stopped: `podium pods resume` starts it again",
+    "error": "has failed on the provider's side",
+}
+
+
+class RunPodPod:
+    """A rented pod; one job's.
+
+    Args:
+        placement: Where the job is, as it is kept.
+        placements: Where it is kept.
+        home: Where job folders, or their mirrors, are.
+        provider: Who rents out.
+        patience: How long to wait for readiness, and how often to look.
+        told: Told what is being done for a job that starts.
+        changed: Told of the pod when it is known or changes.
+        options: More for the SSH machine.
+    """
+
+    in_place = False
+
+    def __init__(
+        self,
+        placement: Placement,
+        placements: Placements,
+        home: Home,
+        provider: Callable[[], Provider],
+        patience: Patience,
+        *,
+        told: Told,
+        changed: Changed,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.placement, self._placements, self._home = placement, placements, home
+        self._provider, self._patience = provider, patience
+        self._told, self._changed, self._options = told, changed, options
+        self._ssh: SSHPod | None = None
+        self._checked = False
+        """Was its address looked up since the connection was lost?"""
+        self._guard = asyncio.Lock()
+        self.id = placement.pod_id or placement.name
+        """The pod's id; its name while that is not known."""
+
+    def folder(self, job_id: str) -> str:
+        """The job's folder on the pod."""
+        return f"{self.placement.pod.folder}/jobs/{job_id}"
+
+    # ------------------------------------------------------------------ renting
+
+    async def rent(self, request: CreateRequest, trying: Callable[[Offer], None]) -> None:
+        """Rent it, at the price that was confirmed; its id is kept before it is waited for.
+
+        Args:
+            request: All but the GPU and the cloud, which are the confirmed offers'.
+            trying: Told of each candidate.
+
+        Raises:
+            ProviderError: It is not to be had.
+            PodError: It is billed higher than was confirmed, and was ended.
+        """
+        await self._keep(asked_at=datetime.now(UTC))
+        await self._told(self.placement.job_id, Phase.PROVISION, "")
+        had = await rent(self._provider(), request, self.placement.offers, trying=trying)
+        await self._know(had.pods[0])
+        await self._check_rate(had.pods[0])
+
+    async def _know(self, pod: Rented) -> None:
+        """Keep which one it is."""
+        price = pod.price_per_hour or self.placement.price_per_hour
+        known = replace(self.placement, pod_id=pod.id, price_per_hour=price)
+        # In this order: what is kept last has been told, however the laptop dies.
+        await self._changed(known.job_id, pod, known)
+        await self._keep(pod_id=pod.id, price_per_hour=price)
+
+    async def _check_rate(self, pod: Rented) -> None:
+        """End a pod that is billed higher than was confirmed."""
+        count = self.placement.pod.rent.gpu_count if self.placement.pod.rent else 1
+        offers = self.placement.offers
+        if not offers:
+            return
+        here = [item for item in offers if pod.cloud in (None, item.cloud)]
+        like = [item for item in here if pod.gpu_id in (None, item.gpu_id)]
+        # What bills as none of the candidates was confirmed by nobody: the dearest of them is the measure.
+        confirmed = like[0].price_per_hour if like else max(item.price_per_hour for item in offers)
+        rate = check_rate(confirmed * count, pod.price_per_hour)
+        if rate.verdict == "dearer":
+            await self.end(f"it was {rate.message}")
+            raise PodError(
+                f"{self.placement.name} was {rate.message}: it was terminated, and is gone",
+                "Launch again to confirm today's price.",
+            )
+
+    async def find(self) -> Rented:
+        """The pod as it is now.
+
+        Raises:
+            NoSuchPod: There is none, or none any more; why is said.
+            ProviderError: The provider can't say.
+        """
+        placement = self.placement
+        if placement.gone_at is not None:
+            raise NoSuchPod(placement.ending or f"{placement.name} is gone")
+        if placement.asked_at is None:
+            raise NoSuchPod(
+                "the launch was interrupted before a machine was rented: nothing bills", "Launch it again."
+            )
+        pod = await (self._by_name() if placement.pod_id is None else self._by_id(placement.pod_id))
+        if placement.pod_id is None:
+            await self._know(pod)
+            await self._check_rate(pod)
+        return pod
+
+    async def _by_id(self, pod_id: str) -> Rented:
+        pod = await self._provider().get(pod_id)
+        if pod is None or pod.gone:
+            await self._gone("its pod has ended: what had arrived here is kept")
+            raise NoSuchPod(self.placement.ending)
+        return pod
+
+    async def _by_name(self) -> Rented:
+        """The pod that was asked for when the laptop died; it may take a moment until it is listed."""
+        name = self.placement.name
+        for wait in self._patience.looks:
+            if wait:
+                await self._patience.sleep(wait)
+            there = [pod for pod in await self._provider().list() if pod.name == name and not pod.gone]
+            if there:
+                return there[0]
+        await self._gone("the launch was interrupted before a machine came: nothing bills")
+        raise NoSuchPod(self.placement.ending, "Launch it again.")
+
+    # ------------------------------------------------------------------ reaching
+
+    async def ready(self) -> SSHPod:
+        """Wait until a command on it succeeds.
+
+        Raises:
+            NoSuchPod: It is gone, or it did not come up in time, or without its GPUs, and was ended.
+        """
+        until = self._patience.clock() + self._patience.ready_within
+        polls, why = iter(self._patience.polls), "it is not up yet"
+        wait = self._patience.polls[-1]
+        while self._patience.clock() < until:
+            try:
+                ssh = await self.reach()
+                return await self._with_gpus(ssh)
+            except NoSuchPod:
+                raise
+            except PodError as error:
+                # A key that is not let in yet is as common as a port that is not open yet.
+                why = error.what
+            self._checked = False
+            await self._patience.sleep(next(polls, wait))
+        minutes = self._patience.ready_within / 60
+        raise await self._given_up(f"{self.placement.name} was not ready within {minutes:g} minutes ({why})")
+
+    async def _with_gpus(self, ssh: SSHPod) -> SSHPod:
+        """See that it has the GPUs that are paid for."""
+        wanted = self.placement.pod.rent.gpu_count if self.placement.pod.rent else 1
+        done = await ssh.run(_READY, timeout=_LOOK)
+        found = len(done.out.split()) if done.code == 0 else 0
+        if found < wanted:
+            raise await self._given_up(f"{self.placement.name} came up with {found} of {wanted} GPUs")
+        return ssh
+
+    async def _given_up(self, why: str) -> NoSuchPod:
+        """End it; the error that says so."""
+        await self.end(f"{why}: it was terminated, and is gone")
+        return NoSuchPod(self.placement.ending, "Launch again, or try another GPU or cloud.")
+
+    async def reach(self) -> SSHPod:
+        """The machine behind the pod, wherever it is now; the provider is asked again after a loss.
+
+        Raises:
+            NoSuchPod: It is gone.
+            PodLost: It has no address now; why is said.
+        """
+        async with self._guard:
+            if self._ssh is not None and self._checked:
+                return self._ssh
+            known = self.placement.address
+            try:
+                pod = await self.find()
+            except NoSuchPod:
+                raise
+            except ProviderError:
+                if known is None:
+                    raise
+                # A provider that is down must not cut off a pod that is up.
+                return await self._machine(SSHAddress(known.host, known.user, known.port))
+            if known is None and pod.price_per_hour not in (None, 0, self.placement.price_per_hour):
+                await self._know(pod)
+                await self._check_rate(pod)
+            if pod.ssh is None or pod.status != "running":
+                state = _STATES.get(pod.status, f"is {pod.status}, and has no address yet")
+                raise PodLost(f"pod {pod.id} {state}")
+            if pod.ssh != known:
+                await self._keep(address=pod.ssh)
+            self._checked = True
+            return await self._machine(SSHAddress(pod.ssh.host, pod.ssh.user, pod.ssh.port))
+
+    async def _machine(self, address: SSHAddress) -> SSHPod:
+        address = replace(address, key=str(self._placements.key(self.placement.job_id)))
+        if self._ssh is None or self._ssh.address != address:
+            if self._ssh is not None:
+                await self._ssh.close()
+            self._ssh = SSHPod(
+                self.id,
+                address,
+                self._home,
+                python=self.placement.pod.python,
+                root=self.placement.pod.folder,
+                told=self._told,
+                **self._options,
+            )
+        return self._ssh
+
+    # ------------------------------------------------------------------ ending
+
+    async def state(self) -> Rented | None:
+        """The pod as it is now; None if there is none, or none any more."""
+        try:
+            return await self.find()
+        except NoSuchPod:
+            return None
+
+    async def end(self, why: str) -> None:
+        """Terminate it, and return when the provider confirms that it is gone.
+
+        Args:
+            why: For people.
+
+        Raises:
+            ProviderError: It may still bill.
+        """
+        pod = await self.state()
+        if pod is not None:
+            await self._keep(ending=why)
+            await self._provider().terminate(pod.id)
+        await self._gone(why)
+
+    async def _gone(self, why: str) -> None:
+        """The provider has confirmed that there is nothing, or nothing any more."""
+        if self.placement.gone_at is not None:
+            return
+        await self.close()
+        await self._keep(gone_at=datetime.now(UTC), ending=why)
+        await asyncio.to_thread(self._placements.forget_key, self.placement.job_id)
+        if self.placement.pod_id is not None:
+            pins = Pins(self._home.host_keys)
+            await asyncio.to_thread(pins.forget, self.placement.pod_id)
+            gone = Rented(id=self.placement.pod_id, name=self.placement.name, status="terminated")
+            await self._changed(self.placement.job_id, gone, self.placement)
+
+    async def _keep(self, **changes: Any) -> None:
+        self.placement = await asyncio.to_thread(
+            self._placements.keep, replace(self.placement, **changes)
+        )
+        self.id = self.placement.pod_id or self.placement.name
+
+    # ------------------------------------------------------------------ as any pod
+
+    async def start(self, job_id: str) -> None:
+        """Wait until it is ready, bring the job there and start its supervisor; nothing if one is at work."""
+        ssh = await self.ready()
+        await ssh.start(job_id)
+
+    async def run(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60  # noqa: ASYNC109
+    ) -> Completed:
+        """Run a command to its end; `timeout` in seconds."""
+        return await self._through(lambda ssh: ssh.run(argv, env=env, timeout=timeout))
+
+    async def alive(self, job_id: str) -> bool:
+        """Does a supervisor hold the job's lock? On a pod that is gone nobody does."""
+        try:
+            return await self._through(lambda ssh: ssh.alive(job_id))
+        except NoSuchPod:
+            return False
+
+    async def request(self, job_id: str, name: str, value: object = True) -> None:
+        """Leave a control request in the job's folder."""
+        await self._through(lambda ssh: ssh.request(job_id, name, value))
+
+    async def follow(self, job_id: str, cursors: Mapping[str, int]) -> AsyncGenerator[Chunk, None]:
+        """Stream files of the job's folder; it ends when the pod is gone, for then nothing more will come."""
+        try:
+            ssh = await self.reach()
+            async for chunk in ssh.follow(job_id, cursors):
+                yield chunk
+        except NoSuchPod:
+            return
+        except PodLost:
+            self._checked = False
+            raise
+
+    async def put(self, local: Path, remote: str) -> None:
+        """Copy a file or a folder to the pod."""
+        await self._through(lambda ssh: ssh.put(local, remote))
+
+    async def get(self, remote: str, local: Path) -> None:
+        """Copy a file or a folder from the pod."""
+        await self._through(lambda ssh: ssh.get(remote, local))
+
+    async def _through(self, work: Callable[[SSHPod], Awaitable[T]]) -> T:
+        """Do something on the machine; after a loss its address is looked up anew."""
+        ssh = await self.reach()
+        try:
+            return await work(ssh)
+        except PodLost:
+            self._checked = False
+            raise
+
+    async def close(self) -> None:
+        """Let go of the connection; what runs on the pod goes on, and bills."""
+        ssh, self._ssh = self._ssh, None
+        if ssh is not None:
+            await ssh.close()
