@@ -41,6 +41,9 @@ class EventType(StrEnum):
     """data: loss, learning_rate, grad_norm, epoch, tokens, tokens_per_second, samples_per_second…"""
     EVAL = "eval"
     """data: eval_loss, train_loss, perplexity, epoch, score {total and parts}, eval_seconds…"""
+    METRIC = "metric"
+    """data: kind (train, eval, or more: figures of neither), and figures that are added to what was told of
+    that step; nothing that lies beyond it is taken back."""
     CHECKPOINT = "checkpoint"
     """data: path (below the job's folder), bytes, sha256, score; or path and removed=true."""
     PREDICTION = "prediction"

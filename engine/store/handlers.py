@@ -17,6 +17,7 @@ HANDLERS: Final[Mapping[str, Callable[[Projection, Event], None]]] = {
     EventType.RESULT: lifecycle.result,
     EventType.TRAIN: measured.train,
     EventType.EVAL: measured.evaluation,
+    EventType.METRIC: measured.metric,
     EventType.HEARTBEAT: measured.heartbeat,
     EventType.CHECKPOINT: artifacts.checkpoint,
     EventType.PREDICTION: artifacts.prediction,

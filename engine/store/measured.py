@@ -10,6 +10,7 @@ from engine.job.events import Event, number, plain, stamp
 from engine.records import Gpu
 from engine.store.projection import Projection
 from engine.store.rows import gpus_of
+from engine.store.series import Kind
 from engine.store.values import finite, mapping
 
 RATE_WINDOW: Final = 50
@@ -69,6 +70,21 @@ def evaluation(run: Projection, event: Event) -> None:
         # Kept in its column, but no curve of its own: the training loss has one already.
         kept["train_loss"] = train_loss
     run.put("eval", event, kept, _best_so_far(run, event.step or 0, loss))
+
+
+def metric(run: Projection, event: Event) -> None:
+    """Figures that are added to a step, which may lie behind the newest."""
+    if not run.counts(event):
+        return
+    run.started(event)
+    values, side = measured(event.data), event.data.get("kind")
+    values.pop("train_loss", None)
+    if side in ("train", "eval") and (event.step or 0) >= (run.job["current_step"] or 0):
+        columns = _TRAIN_COLUMNS if side == "train" else ("eval_loss", "perplexity")
+        run.job |= {name: values[name] for name in columns if name in values}
+        run.move_to(event)
+    kind: Kind = "eval" if side == "eval" else "train"
+    run.join(kind, event, run.named(kind, values))
 
 
 def heartbeat(run: Projection, event: Event) -> None:

@@ -136,6 +136,13 @@ class Projection:
         else:
             self.series[kind].put(row)
 
+    def join(self, kind: Kind, event: Event, values: dict[str, float]) -> None:
+        """Add metrics to the row of the event's step, wherever that is."""
+        epoch = finite(event.data.get("epoch"))
+        known = self.job["current_epoch"] if epoch is None else epoch
+        step, ts = event.step or 0, stamp(event.ts)
+        self.series[kind].join(MetricRow(step, event.attempt, ts, known, None, self.memory.elapsed, values))
+
     def note(self, told: Mapping[str, Any]) -> None:
         """Keep facts from the pod among the job's metadata."""
         metadata = {**stored_object(self.job["metadata"]), **told}

@@ -5,6 +5,7 @@ Nothing touches the database before `Series.write`, except that a rewind looks u
 
 from __future__ import annotations
 
+import bisect
 import sqlite3
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -123,6 +124,35 @@ class Series:
                 row.facts = {**last.facts, **row.facts}
             last = self.last
         self._append(row, last)
+
+    def join(self, row: MetricRow) -> None:
+        """Complete the row of a step, or put one between its neighbours; nothing is taken back."""
+        last = self.last
+        if last is None or row.step > last.step:
+            self._append(row, last)
+            return
+        self._bring(row.step)
+        at = bisect.bisect_left(self.rows, row.step, key=lambda item: item.step)
+        after = self.rows[at] if at < len(self.rows) else None
+        if after is not None and after.step == row.step:
+            after.values = {**after.values, **row.values}
+            return
+        before = self.rows[at - 1] if at else self._below[1] if self._below else None
+        # What is known of it now is not what was so then: it stands where its neighbours do.
+        row.tokens, row.elapsed = (before.tokens, before.elapsed) if before else (None, None)
+        row.epoch = _risen(before.epoch if before else None, row.epoch)
+        if after is not None and after.epoch is not None and row.epoch is not None:
+            row.epoch = min(row.epoch, after.epoch)
+        self.rows.insert(at, row)
+
+    def _bring(self, step: int) -> None:
+        """Have all rows at `step` and beyond at hand, to be written anew."""
+        if self._below is None or self._below[1].step < step:
+            return
+        end = self.base
+        self._below = self._stored("AND step < ? ORDER BY position DESC LIMIT 1", step)
+        self.base = self._below[0] + 1 if self._below else 0
+        self.rows[:0] = self.stored_between(self.base, end)
 
     def append(self, row: MetricRow) -> None:
         """Add a row that stays whatever the steps do: a heartbeat."""
