@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
 from engine.analysis import format as words
-from engine.job.events import Status
+from engine.job.events import Status, number
 from engine.records import Alert, Job, Trend
 
 SILENT_SECONDS: Final = 60.0
@@ -107,15 +107,34 @@ def _losses(job: Job, trend: Trend | None) -> Iterator[Flag]:
 
 
 def _gradients(job: Job) -> Iterator[Flag]:
-    norm = job.grad_norm
-    if norm is None or not math.isfinite(norm) or job.status.ended:
+    if job.status.ended:
         return
-    if norm > EXPLODING:
-        yield Flag(
-            "exploding", "error", f"gradient norm {words.short(norm)}: exploding, lower the learning rate"
-        )
-    elif 0 <= norm < VANISHING:
-        yield Flag("vanishing", "warning", f"gradient norm {words.short(norm)}: vanishing, nothing is learnt")
+    norm, (largest, most), (smallest, least) = job.grad_norm, _layer(job, "largest"), _layer(job, "smallest")
+    norm = norm if norm is not None and math.isfinite(norm) else None
+    if norm is not None and norm > EXPLODING:
+        where = f", most in {largest}" if largest else ""
+        yield Flag("exploding", "error", f"gradient norm {words.short(norm)}{where}: {_EXPLODING}")
+    elif most > EXPLODING:
+        yield Flag("exploding", "error", f"gradient norm {words.short(most)} in {largest}: {_EXPLODING}")
+    if norm is not None and 0 <= norm < VANISHING:
+        where = f", least in {smallest}" if smallest else ""
+        yield Flag("vanishing", "warning", f"gradient norm {words.short(norm)}{where}: {_VANISHING}")
+    elif 0 <= least < VANISHING:
+        yield Flag("vanishing", "warning", f"gradient norm {words.short(least)} in {smallest}: {_VANISHING}")
+
+
+_EXPLODING: Final = "exploding, lower the learning rate"
+_VANISHING: Final = "vanishing, nothing is learnt"
+
+
+def _layer(job: Job, which: str) -> tuple[str, float]:
+    """The layer with the largest or smallest gradient of the newest close look; "" and NaN when unknown."""
+    gradients = job.metadata.get("gradients")
+    told = gradients.get(which) if isinstance(gradients, Mapping) else None
+    if not isinstance(told, Mapping):
+        return "", math.nan
+    norm = number(told.get("norm"))
+    return (str(told.get("layer")), norm) if norm is not None and math.isfinite(norm) else ("", math.nan)
 
 
 def _overfitting(job: Job, trend: Trend | None) -> Iterator[Flag]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from engine.job.events import Event, EventType
-from engine.store import artifacts, lifecycle, measured
+from engine.store import artifacts, closeup, lifecycle, measured
 from engine.store.projection import Projection
 
 HANDLERS: Final[Mapping[str, Callable[[Projection, Event], None]]] = {
@@ -19,6 +19,9 @@ HANDLERS: Final[Mapping[str, Callable[[Projection, Event], None]]] = {
     EventType.EVAL: measured.evaluation,
     EventType.METRIC: measured.metric,
     EventType.HEARTBEAT: measured.heartbeat,
+    EventType.GRADIENTS: closeup.gradients,
+    EventType.TOKENS: closeup.tokens,
+    EventType.MEMORY: closeup.memory,
     EventType.CHECKPOINT: artifacts.checkpoint,
     EventType.PREDICTION: artifacts.prediction,
 }

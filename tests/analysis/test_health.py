@@ -57,6 +57,29 @@ def test_flags_are_raised_beyond_their_thresholds(
     assert flags(**columns) == found
 
 
+@pytest.mark.parametrize(
+    ("norm", "largest", "smallest", "messages"),
+    [
+        (0.5, 0.4, 0.3, []),
+        (150.0, 140.0, 0.3, ["gradient norm 150, most in layers.7: exploding, lower the learning rate"]),
+        (0.5, 140.0, 0.3, ["gradient norm 140 in layers.7: exploding, lower the learning rate"]),
+        (0.5, 0.4, 0.0, ["gradient norm 0 in layers.0: vanishing, nothing is learnt"]),
+        (0.0, 0.0, 0.0, ["gradient norm 0, least in layers.0: vanishing, nothing is learnt"]),
+        (0.5, "NaN", "NaN", []),
+    ],
+)
+def test_gradients_that_explode_or_vanish_are_told_with_their_layer(
+    norm: float, largest: Any, smallest: Any, messages: list[str]
+) -> None:
+    told = {
+        "largest": {"layer": "layers.7", "norm": largest},
+        "smallest": {"layer": "layers.0", "norm": smallest},
+    }
+    job = a_run(1, 1.0, status=Status.RUNNING, grad_norm=norm, metadata={"gradients": told})
+    found = [flag.message for flag in red_flags(job, START) if flag.name in ("exploding", "vanishing")]
+    assert found == messages
+
+
 def test_the_verdict_and_alerts_speak_too_but_nothing_is_said_twice() -> None:
     job = a_run(1, 1.0, status=Status.RUNNING)
     alerts = [
