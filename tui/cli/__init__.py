@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "checkpoints": "progress:checkpoints",
     "predictions": "predictions:predictions",
     "compare": "compare:compare_command",
+    "comparisons": "compare:comparisons_command",
     "archive": "hiding:archive",
     "restore": "hiding:restore",
     "delete": "hiding:delete",
