@@ -9,6 +9,7 @@ from engine.job.events import EventType, EventWriter, Phase
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
 from engine.trainer import log
+from engine.trainer.distributed import Ranks
 from engine.trainer.gpus import Peaks
 from engine.trainer.meter import Clock, Meter
 from engine.trainer.progress import Progress
@@ -34,6 +35,8 @@ class Attempt:
         rollbacks: How often this process went back because it did.
         rate: The peak learning rate to go on with after that; None leaves the schedule's.
         peaks: The most GPU memory that each phase takes.
+        ranks: The processes that train together.
+        evaluating: Was it in an evaluation that memory ran out?
     """
 
     folder: JobFolder
@@ -49,6 +52,13 @@ class Attempt:
     rollbacks: int = 0
     rate: float | None = None
     peaks: Peaks = field(default_factory=Peaks)
+    ranks: Ranks = field(default_factory=Ranks)
+    evaluating: bool = False
+
+    def leaving(self) -> bool:
+        """Has any rank been asked to save and leave? All must ask at the same time."""
+        self.stop.requested = self.ranks.any(self.stop.requested)[0]
+        return self.stop.requested
 
     def restore(self, progress: Progress) -> None:
         """Go on from a checkpoint's progress, with what was learnt about memory before and since."""
@@ -62,6 +72,11 @@ class Attempt:
         changed = self.spec.training.model_copy(update=training)
         self.spec = self.spec.model_copy(update={"training": changed})
 
+    def looks_closely_at(self, step: int) -> bool:
+        """Are gradients by layer and lengths of rows told at a step?"""
+        every = self.spec.training.statistics_steps
+        return every > 0 and (step == 1 or step % every == 0)
+
     def phase(self, phase: Phase, step: int | None = None, **about: Any) -> None:
         """Tell what the job is busy with now, and the most GPU memory that it took before."""
         if (took := self.peaks.turn(phase)) is not None:
@@ -72,11 +87,6 @@ class Attempt:
         self, name: str, message: str, severity: Literal["info", "warning", "error"], step: int | None = None
     ) -> None:
         """Tell something that somebody should know, in the log too."""
-    def looks_closely_at(self, step: int) -> bool:
-        """Are gradients by layer and lengths of rows told at a step?"""
-        every = self.spec.training.statistics_steps
-        return every > 0 and (step == 1 or step % every == 0)
-
         log.line(f"{severity}: {message}")
         self.events.append(EventType.ALERT, step, sync=True, alert=name, severity=severity, message=message)
 

@@ -42,9 +42,14 @@ class Checkpoint:
     score: Score | None = None
 
 
-def staging(folder: JobFolder) -> Path:
-    """The folder in which a checkpoint is written before it is renamed into place."""
-    return folder.checkpoints / _SAVING
+def staging(folder: JobFolder, other: str = "") -> Path:
+    """The folder in which a checkpoint is written before it is renamed into place.
+
+    Args:
+        folder: The job's folder.
+        other: A name for one that is used besides, and never published.
+    """
+    return folder.checkpoints / (f"{_SAVING}-{other}" if other else _SAVING)
 
 
 def clean(folder: JobFolder) -> None:

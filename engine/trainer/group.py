@@ -85,7 +85,8 @@ class Grouped(WeighedEval):
         """What SIGTERM cuts short leaves the random state as it was: it comes again."""
 
         def leave_if_asked(*anything: Any) -> None:
-            if self.attempt.stop.requested:
+            # Several ranks leave together, between steps.
+            if self.attempt.stop.requested and self.attempt.ranks.alone:
                 raise StopNow
 
         hook = self.model.register_forward_pre_hook(leave_if_asked)

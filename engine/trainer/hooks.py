@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,13 +138,17 @@ class PodiumTrainer(_Base):
         with attempt.meter.paused():
             attempt.phase(Phase.SAVE, step)
             super()._save_checkpoint(model, trial)
-            written = checkpoints.staging(attempt.folder) / f"checkpoint-{step}"
-            attempt.progress.loss_sum = self._tr_loss.item()
+            ranks, written = attempt.ranks, Path(self.args.output_dir) / f"checkpoint-{step}"
+            attempt.progress.loss_sum = ranks.sums(self._tr_loss.item())[0] / ranks.world
             attempt.progress.logged_step = self._globalstep_last_logged
-            attempt.progress.tokens = attempt.meter.tokens
+            attempt.progress.tokens = attempt.meter.total()
             attempt.progress.seconds += attempt.clock.lap()
-            attempt.progress.save(written)
-            self._publish(written, step)
+            ranks.gather_files(written, written)
+            if ranks.leads:
+                attempt.progress.save(written)
+                self._publish(written, step)
+            else:
+                shutil.rmtree(self.args.output_dir)
             attempt.phase(Phase.TRAIN, step)
 
     def _publish(self, written: Path, step: int) -> None:

@@ -5,12 +5,26 @@ from __future__ import annotations
 import sys
 import time
 
+_muted = False
 
-def line(text: str) -> None:
+
+def mute() -> None:
+    """From now on nothing is printed: another rank on this machine says the same."""
+    global _muted
+    _muted = True
+
+
+def line(text: str, *, always: bool = False) -> None:
     """Print one line at once, with the local time of day.
+
+    Args:
+        text: What to print.
+        always: Also where this process is mute.
 
     A log that can't be written (a full disk, a closed pipe) never stops training.
     """
+    if _muted and not always:
+        return
     try:
         sys.stdout.write(f"{time.strftime('%H:%M:%S')}  {text}\n")
         sys.stdout.flush()

@@ -60,6 +60,9 @@ def with_smaller_batches(trainer: Any, evaluate: Callable[[], Any]) -> Any:
         except (RuntimeError, MemoryError) as error:
             if not failures.out_of_memory(error) or trainer.args.per_device_eval_batch_size == 1:
                 raise
+            if not trainer.attempt.ranks.alone:
+                trainer.attempt.evaluating = True
+                raise
             reason = failures.first_line(error)
         _halve(trainer, reason)
         # What training draws next must not depend on how often the evaluation was begun.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -74,6 +74,8 @@ class Meter:
         self._since = time.monotonic()
         self._paused = 0.0
         self._pausing = False
+        self.sums: Callable[..., list[float]] = lambda *numbers: list(numbers)
+        """Sums over all processes that train together."""
 
     def add(self, seen: Seen) -> None:
         """Count a micro-batch; nothing waits for the device."""
@@ -85,6 +87,10 @@ class Meter:
         """Tokens that the model saw, padding left out, all attempts."""
         self._settle()
         return self._tokens
+
+    def total(self) -> int:
+        """The same of all processes that train together; all must ask."""
+        return self._tokens_before + round(self.sums(self.tokens - self._tokens_before)[0])
 
     def lengths(self) -> dict[str, float]:
         """What the sequences since the last call were like; nothing where there were none.
@@ -152,10 +158,10 @@ class Meter:
         self._samples, self._paused, self._since = 0, 0.0, time.monotonic()
 
     def read(self) -> Speed:
-        """The figures since the last reading; a new window begins."""
+        """The figures of all processes since the last reading; a new window begins, and all must ask."""
+        samples, tokens = self.sums(self._samples, self.tokens - self._tokens_before)
         seconds = time.monotonic() - self._since - self._paused
-        samples, tokens = self._samples, self.tokens - self._tokens_before
-        self.restart(self.tokens)
+        self.restart(self._tokens_before + round(tokens))
         if seconds <= 0:
             return Speed(None, None)
         return Speed(samples / seconds, tokens / seconds)

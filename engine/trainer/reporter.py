@@ -62,18 +62,24 @@ class Reporter(_Base):
         folder, step = self.attempt.folder, state.global_step
         if self.attempt.looks_closely_at(step) and (lengths := self.attempt.meter.lengths()):
             self.attempt.events.put(EventType.TOKENS, step, lengths)
-        if self.attempt.stop.requested:
+        ranks, stop = self.attempt.ranks, self.attempt.stop
+        waiting = (ranks.leads and folder.has_request(name) for name in ("save", "learning_rate"))
+        stop.requested, save, rate = ranks.any(stop.requested, *waiting)
+        if stop.requested:
             control.should_save = control.should_training_stop = True
             return
-        if folder.take_request("save") is not None:
+        if save:
+            if ranks.leads:
+                folder.take_request("save")
             control.should_save = True
             self.attempt.alert("save_requested", f"saving at step {step}, as asked", "info", step)
-        if (wanted := folder.take_request("learning_rate")) is not None:
+        if rate:
+            wanted = ranks.told(folder.take_request("learning_rate") if ranks.leads else None)
             self._set_learning_rate(wanted, step)
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After each batch of an evaluation: an evaluation can outlast the time a SIGTERM leaves."""
-        if self.attempt.stop.requested:
+        if self.attempt.leaving():
             raise StopNow
 
     def on_log(
@@ -133,7 +139,7 @@ class Reporter(_Base):
             self._judge(step)
         self._stop_early(step, control)
         saved = attempt.folder.checkpoint(step)
-        if args.eval_on_start and saved.exists() and not control.should_save:
+        if attempt.ranks.leads and args.eval_on_start and saved.exists() and not control.should_save:
             announce(attempt, checkpoints.rescore(checkpoints.read(saved), attempt.score))
             rotate(attempt)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -9,8 +11,9 @@ from engine.errors import TrainingError
 from engine.job.events import EventType, EventWriter, Phase
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
-from engine.trainer import bookkeeping, checkpoints, divergence, failures, log, memory, setup
+from engine.trainer import bookkeeping, checkpoints, divergence, exhaustion, failures, log, memory, setup
 from engine.trainer.attempt import Attempt
+from engine.trainer.distributed import Ranks
 from engine.trainer.divergence import Diverged
 from engine.trainer.progress import Progress
 from engine.trainer.stop import StopNow, StopRequest
@@ -30,31 +33,90 @@ class Outcome(StrEnum):
     DIVERGED = "diverged"
 
 
-def run(folder: JobFolder, events: EventWriter, stop: StopRequest) -> None:
+def run(folder: JobFolder, events: EventWriter, stop: StopRequest, ranks: Ranks | None = None) -> None:
     """Train the job in a folder until it is finished or SIGTERM asks to leave.
+
+    Args:
+        folder: The job's folder.
+        events: The wire.
+        stop: Has SIGTERM come?
+        ranks: This process among those that train together; None is a single one.
 
     Raises:
         TrainingError, BadSpec, BadDataset: It failed for good.
+        Again: All ranks are to be started again.
         Exception: It crashed.
     """
     spec = JobSpec.from_json(folder.spec)
-    attempt = Attempt(folder, spec, events, stop, Progress(_scorer(spec)))
+    ranks = ranks or Ranks()
+    attempt = Attempt(folder, spec, events, stop, Progress(_scorer(spec)), ranks=ranks)
     attempt.phase(Phase.LOAD)
     log.line(f"{spec.name}: loading")
-    checkpoints.clean(folder)
-    bookkeeping.reconcile(attempt)
+    if not ranks.alone:
+        setup.quiet(spec)
+        with stop.at_once():
+            ranks.join(spec.distributed.timeout_minutes * 60)
+        attempt.meter.sums = ranks.sums
+    if ranks.local == 0:
+        checkpoints.clean(folder)
+    ranks.lead_does(lambda: bookkeeping.reconcile(attempt))
+    exhaustion.heed(attempt)
     data = setup.read_data(attempt)
     while (outcome := _train(attempt, data)) in (Outcome.OUT_OF_MEMORY, Outcome.DIVERGED):
         if outcome is Outcome.OUT_OF_MEMORY:
+            if not ranks.alone:
+                exhaustion.leave(attempt)
             memory.shrink(attempt)
-        elif not divergence.go_on(attempt, attempt.diverged):
+        elif not _goes_on(attempt):
             outcome = Outcome.FINISHED
             break
     if outcome is Outcome.FINISHED:
+        _finish(attempt, data)
+    else:
+        _hand_on(attempt)
+
+
+def _finish(attempt: Attempt, data: setup.Data) -> None:
+    """Make what the job is for; the other ranks stay until rank 0 has done it."""
+    ranks = attempt.ranks
+    ranks.part()
+    if ranks.leads:
         # Late, for it loads transformers, which is to be loaded as `setup.quiet` wants it.
         from engine.trainer import finish
 
         finish.finish(attempt, _best_whole(attempt), data)
+        ranks.say("done")
+        return
+    memory.free()
+    ranks.await_lead(lambda: attempt.stop.requested)
+    if (word := ranks.heard()).get("kind") == "failed":
+        raise TrainingError(str(word.get("of")), str(word.get("what")), str(word.get("advice")))
+    if word:
+        attempt.events.append(EventType.RESULT, sync=True, node=ranks.node)
+
+
+def _hand_on(attempt: Attempt) -> None:
+    """Training was stopped or paused: the supervisors of the other machines are to end in the same state."""
+    ranks, folder = attempt.ranks, attempt.folder
+    wish = ranks.told(next((name for name in ("stop", "pause") if folder.has_request(name)), None))
+    if wish is not None and ranks.node > 0 and ranks.local == 0:
+        folder.request(wish)
+
+
+def _goes_on(attempt: Attempt) -> bool:
+    """After a divergence: does training go on, from an earlier checkpoint? Rank 0 decides."""
+    ranks = attempt.ranks
+
+    def decide() -> tuple[bool, int, float | None, Progress]:
+        goes_on = divergence.go_on(attempt, attempt.diverged)
+        return goes_on, attempt.rollbacks, attempt.rate, attempt.progress
+
+    goes_on, attempt.rollbacks, attempt.rate, progress = ranks.lead_does(decide)
+    if not ranks.leads:
+        attempt.progress = progress
+        attempt.shrink(**progress.shrunk)
+        memory.free()
+    return goes_on
 
 
 def _train(attempt: Attempt, data: setup.Data) -> Outcome:
@@ -62,13 +124,13 @@ def _train(attempt: Attempt, data: setup.Data) -> Outcome:
 
     When it returns, the model is gone and its memory is free to be used again.
     """
-    resumed = _resume(attempt)
+    resumed = _resume_together(attempt)
     with attempt.stop.at_once():
         trainer, total_steps = setup.build(attempt, data, resumed)
     # SIGTERM may have forced the checkpoint before its evaluation was done: it gets it now.
     owed = resumed is not None and resumed.score is None and _evaluated_at(trainer, resumed.step, total_steps)
     done = attempt.progress.finished or (resumed is not None and resumed.step >= total_steps)
-    if attempt.stop.requested:
+    if attempt.leaving():
         return Outcome.STOPPED
     try:
         if done:
@@ -103,6 +165,22 @@ def _evaluated_at(trainer: Any, step: int, total_steps: int) -> bool:
 def _stopped(trainer: Any) -> Outcome:
     log.line(f"stopped at step {trainer.state.global_step}, as asked")
     return Outcome.STOPPED
+
+
+def _resume_together(attempt: Attempt) -> checkpoints.Checkpoint | None:
+    """The checkpoint that rank 0 goes on from, on this machine, and its progress."""
+    ranks = attempt.ranks
+    resumed = ranks.lead_does(lambda: _resume(attempt))
+    progress = ranks.told(attempt.progress)
+    if not ranks.leads:
+        attempt.score = None
+        attempt.restore(progress)
+    if resumed is None or ranks.nodes == 1:
+        return resumed
+    copy = checkpoints.staging(attempt.folder, "received") / resumed.path.name
+    if ranks.local == 0:
+        shutil.rmtree(copy.parent, ignore_errors=True)
+    return replace(resumed, path=ranks.share(resumed.path, copy))
 
 
 def _resume(attempt: Attempt) -> checkpoints.Checkpoint | None:

@@ -78,12 +78,17 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
         attempt.recovery(fallback.failure, fallback.action)
     import transformers
 
-    from engine.trainer import arguments, methods, model, rehearsal
+    from engine.trainer import arguments, methods, model, rehearsal, sharding
     from engine.trainer.predictions import Predictor
     from engine.trainer.reporter import Reporter
 
-    loaded, tokenizer = model.load(attempt.spec, attempt.folder, data.train)
+    ranks = attempt.ranks
+    with ranks.first_of_each_machine():
+        loaded, tokenizer = model.load(attempt.spec, attempt.folder, data.train)
     common = arguments.common(attempt.spec, attempt.folder, machine)
+    common |= sharding.arguments(attempt.spec, ranks, machine)
+    if not ranks.leads:
+        common["output_dir"] = str(checkpoints.staging(attempt.folder, f"rank-{ranks.rank}"))
     build_trainer = methods.builder(attempt.spec)
     trainer = build_trainer(
         methods.Ingredients(attempt.spec, loaded, tokenizer, data.train, data.eval, data.format, common)
@@ -92,7 +97,7 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
     trainer.remove_callback(transformers.PrinterCallback)
     if rehearsal.wanted(attempt.spec, loaded):
         trainer.add_callback(rehearsal.Rehearsal(attempt, trainer))
-    trainer.add_callback(Reporter(attempt, trainer, _best(attempt)))
+    trainer.add_callback(Reporter(attempt, trainer, ranks.told(_best(attempt))))
     if attempt.spec.predictions.enabled:
         trainer.add_callback(Predictor(attempt, trainer, tokenizer, data.eval, data.format))
     return trainer, _tell(attempt, trainer, data, machine, resumed)
@@ -156,6 +161,7 @@ def _tell(
         eval_sha256=dataset.sha256_of(data.eval),
         tokenizer_sha256=tokenizer_sha256(trainer.processing_class),
         parameters=parameters,
+        ranks={"world": attempt.ranks.world, "nodes": attempt.ranks.nodes},
         machine=asdict(machine),
         versions=_versions(),
         resumed_from=resumed.path.name if resumed else None,

@@ -27,6 +27,8 @@ class StopRequest:
         """One that SIGTERM sets."""
         request = cls()
         signal.signal(signal.SIGTERM, request._remember)
+        # A rank is born with it blocked, so that none is lost before.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         return request
 
     @contextmanager
