@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from weakref import WeakKeyDictionary
 
 from engine.analysis.comparison import Comparison
+from engine.analysis.criteria import Standing, criteria_of, standing
 from engine.analysis.health import red_flags
+from engine.analysis.panels import panels_of
 from engine.analysis.snapshot import (
     ChartView,
     JobDetail,
@@ -30,9 +33,8 @@ _WORKING = (Status.PENDING, Status.RUNNING)
 
 _KEPT: Final = 16
 
-_TOLD: Final = tuple(
-    type for type in EventType if type not in (EventType.HEARTBEAT, EventType.TRAIN, EventType.PREDICTION)
-)
+_MANY: Final = (EventType.HEARTBEAT, EventType.TRAIN, EventType.METRIC, EventType.PREDICTION)
+_TOLD: Final = tuple(type for type in EventType if type not in _MANY)
 """The events that somebody reads one by one."""
 _EVENTS: Final = 300
 """How many of them are shown."""
@@ -135,7 +137,51 @@ def _detail(
         here=frozenset(row.step for row in checkpoints if row.path and (folder.path / row.path).is_dir()),
         predictions=tuple(store.predictions(job.id)) if "predictions" in wanted else (),
         events=tuple(store.events(job.id, _TOLD, limit=_EVENTS)) if "events" in wanted else (),
+        standing=standing_of(store, job),
+        panels=panels_of(job.config, store.metrics(job.id)),
     )
+
+
+_standing_of: WeakKeyDictionary[Store, dict[str, tuple[Job, Standing | None]]] = WeakKeyDictionary()
+"""How jobs stood when they were last looked at; the store hands out the same `Job` until it changes."""
+
+
+def standing_of(store: Store, job: Job) -> Standing | None:
+    """How a job stands to its criteria; None where it has none."""
+    if "criteria" not in job.config:
+        return None
+    known = _standing_of.setdefault(store, {})
+    if job.id not in known or known[job.id][0] is not job:
+        wanted = criteria_of(job.config)
+        names = set(store.metrics(job.id)) if wanted else set()
+
+        def read(metric: str) -> Curve | None:
+            return whole_curve(store, job.id, metric) if metric in names else None
+
+        found = standing(wanted, job, read, store.summaries(job.id)) if wanted else None
+        known.pop(job.id, None)
+        known[job.id] = (job, found)
+        for job_id in list(known)[:-_KEPT]:
+            known.pop(job_id, None)
+    return known[job.id][1]
+
+
+def whole_curve(store: Store, job_id: str, metric: str, columns: int = 1000) -> Curve:
+    """A metric along its epochs, or its steps where it has none, with its very first point as its own."""
+    axis: Axis = "epoch"
+    curve = store.curve(job_id, metric, axis=axis, columns=columns)
+    if not curve.points:
+        axis = "step"
+        curve = store.curve(job_id, metric, axis=axis, columns=columns)
+    first = curve.points[0] if curve.points else None
+    while first is not None and first.count > 1:
+        near = store.curve(job_id, metric, axis=axis, high=first.x, columns=columns).points
+        if not near or near[0].count >= first.count:
+            break
+        first = near[0]
+    if first is None or first == curve.points[0]:
+        return curve
+    return replace(curve, points=(first, *curve.points))
 
 
 _Places = dict[tuple[object, ...], dict[int, float]]

@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from engine.analysis.comparison import Comparison, Statistic
+from engine.analysis.criteria import Standing
 from engine.analysis.health import Flag
+from engine.analysis.panels import Panel
 from engine.job.events import Event
 from engine.records import (
     Alert,
@@ -98,6 +100,8 @@ class JobDetail:
         here: The steps of the checkpoints whose files are on this machine.
         predictions: Rows of `training_predictions` by step and sample, if asked for.
         events: The newest events, oldest first, heartbeats and training steps left out, if asked for.
+        standing: How the run stands to its criteria: tiers and flags; None where it has no criteria.
+        panels: The metrics that its configuration wants to be looked at together.
     """
 
     job: Job
@@ -118,6 +122,8 @@ class JobDetail:
     here: frozenset[int] = frozenset()
     predictions: tuple[Mapping[str, Any], ...] = ()
     events: tuple[Event, ...] = ()
+    standing: Standing | None = None
+    panels: tuple[Panel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
