@@ -19,8 +19,10 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -30,6 +32,12 @@ from engine.job import formats
 
 LISTED: Final = 10
 """Problems that an error lists; the rest is counted."""
+
+SOME: Final = 5
+"""Rows that a warning names."""
+
+_KINDS: Final = 4
+"""Kinds of problems that are counted one by one, the most frequent ones."""
 
 Row = dict[str, Any]
 
@@ -45,6 +53,7 @@ class Dataset:
         sha256: Of the rows as `write_jsonl` writes them, so that a JSON file, its gzip and its copy on
             the pod have the same hash.
         warnings: One line each on what is suspicious but can be trained on, such as duplicates.
+        numbers: Each row's number in the file, as errors name it.
     """
 
     path: Path
@@ -52,6 +61,7 @@ class Dataset:
     format: str
     sha256: str
     warnings: list[str] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
 
 
 class SplitSettings(Protocol):
@@ -118,8 +128,8 @@ def read(
         problems.sort(key=_row_number)
         raise BadDataset(str(path), _first(problems), formats.advice(found, method))
     assert found is not None
-    rows = [row for _, row in numbered]
-    return Dataset(path, rows, found, sha256_of(rows), _warnings(numbered, found))
+    rows, numbers = [row for _, row in numbered], [number for number, _ in numbered]
+    return Dataset(path, rows, found, sha256_of(rows), _warnings(numbered, found), numbers)
 
 
 def split(dataset: Dataset, settings: SplitSettings, seed: int) -> Split:
@@ -169,6 +179,28 @@ def without(train: list[Row], held_out: list[Row], format: str) -> list[Row]:
     """The train rows that don't also stand among the eval rows."""
     keys = {formats.key(row, format) for row in held_out}
     return [row for row in train if formats.key(row, format) not in keys]
+
+
+def shared(train: Dataset, held_out: Dataset) -> str:
+    """Which train rows also stand among the eval rows, one line; empty where none does."""
+    there: dict[str, int] = {}
+    for number, row in zip(held_out.numbers, held_out.rows, strict=True):
+        there.setdefault(formats.key(row, held_out.format), number)
+    pairs = [
+        f"row {number} is its row {there[key]}"
+        for number, row in zip(train.numbers, train.rows, strict=True)
+        if (key := formats.key(row, train.format)) in there
+    ]
+    if not pairs:
+        return ""
+    count = "1 row also stands" if len(pairs) == 1 else f"{len(pairs)} rows also stand"
+    return f"{count} in the eval data {held_out.path.name} and will not be trained on ({some(pairs)})"
+
+
+def some(things: Sequence[object]) -> str:
+    """The first few of many things, and that there are more."""
+    more = ", …" if len(things) > SOME else ""
+    return ", ".join(map(str, things[:SOME])) + more
 
 
 def write_jsonl(rows: Iterable[Row], path: Path) -> None:
@@ -295,9 +327,19 @@ def _row_number(problem: str) -> int:
 
 
 def _first(problems: list[str]) -> list[str]:
-    """The first problems, and how many more there are."""
+    """The first problems; of many also how many more there are, and of which kind all of them are."""
     more = len(problems) - LISTED
-    return problems if more <= 0 else [*problems[:LISTED], f"and {more} more"]
+    if more <= 0:
+        return problems
+    kinds = Counter(map(_problem_kind, problems)).most_common(_KINDS)
+    counts = ", ".join(f"{count:,} × {kind}" for kind, count in kinds)
+    return [*problems[:LISTED], f"and {more:,} more (in all {counts})"]
+
+
+def _problem_kind(problem: str) -> str:
+    """A problem without what differs from row to row: numbers, and reasons after a colon."""
+    text = problem.split(": ", 1)[1].split(": ", 1)[0].split(" (", 1)[0]
+    return re.sub(r"\b\d+ ", "", text)
 
 
 def _line(row: Row) -> bytes:
@@ -319,12 +361,12 @@ def sha256_of(rows: list[Row]) -> str:
 def _warnings(numbered: list[tuple[int, Row]], format: str) -> list[str]:
     """What is suspicious: rows that stand there twice."""
     first: dict[str, int] = {}
-    again: list[tuple[int, int]] = []
+    again = []
     for number, row in numbered:
         earlier = first.setdefault(formats.key(row, format), number)
         if earlier != number:
-            again.append((number, earlier))
+            again.append(f"row {number} repeats row {earlier}")
     if not again:
         return []
     count = "1 row repeats an earlier one" if len(again) == 1 else f"{len(again)} rows repeat earlier ones"
-    return [f"{count} (row {again[0][0]} repeats row {again[0][1]})"]
+    return [f"{count} ({some(again)})"]

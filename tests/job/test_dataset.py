@@ -179,7 +179,32 @@ def test_the_first_problems_are_listed_and_the_rest_is_counted(file: Path) -> No
     file.write_text(lines(chat(), *[{"messages": []}] * 150))
     found = problems(file)
     assert len(found) == dataset.LISTED + 1
-    assert found[-1] == f"and {150 - dataset.LISTED} more"
+    assert found[-1] == f"and {150 - dataset.LISTED} more (in all 150 × 'messages' is empty)"
+
+
+def test_of_many_problems_each_kind_is_counted(file: Path) -> None:
+    broken = ['{"prompt": ', "[1]", json.dumps({"prompt": "a", "chosen": "b", "rejected": "b"})]
+    empty = json.dumps({"prompt": "a", "chosen": " ", "rejected": "b"})
+    file.write_text("\n".join([*broken * 3, *[empty] * 8]))
+    with pytest.raises(BadDataset) as caught:
+        dataset.read(file, method="dpo")
+    assert caught.value.problems[-1] == (
+        "and 7 more (in all 8 × 'chosen' is empty, 3 × is not JSON, 3 × is no object but a list, "
+        "3 × 'chosen' and 'rejected' are the same)"
+    )
+
+
+def test_train_rows_that_stand_in_the_eval_data_are_named_on_both_sides(file: Path, tmp_path: Path) -> None:
+    file.write_text("\n" + lines(*[chat(f"{at}?") for at in range(9)]))
+    other = tmp_path / "eval.jsonl"
+    other.write_text(lines(chat("x?"), chat("3?", other=1), chat("5?"), chat("3?")))
+    train, held_out = dataset.read(file), dataset.read(other)
+    assert dataset.shared(train, held_out) == (
+        "2 rows also stand in the eval data eval.jsonl and will not be trained on "
+        "(row 5 is its row 2, row 7 is its row 3)"
+    )
+    other.write_text(lines(chat("x?"), chat("y?")))
+    assert dataset.shared(train, dataset.read(other)) == ""
 
 
 def test_rows_of_a_json_list_are_numbered_by_their_place(tmp_path: Path) -> None:
@@ -232,7 +257,7 @@ def test_a_format_that_was_asked_for_is_held_against_every_row(file: Path) -> No
 def test_duplicates_are_counted_and_no_error(file: Path) -> None:
     file.write_text(lines(chat(), chat("B?"), chat(other=1), chat(), chat("C?")))
     read = dataset.read(file)
-    assert read.warnings == ["2 rows repeat earlier ones (row 3 repeats row 1)"]
+    assert read.warnings == ["2 rows repeat earlier ones (row 3 repeats row 1, row 4 repeats row 1)"]
     assert len(read.rows) == 5
 
 
