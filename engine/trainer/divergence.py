@@ -6,7 +6,8 @@ import math
 from typing import Final
 
 from engine.errors import TrainingError
-from engine.job.events import EventType
+from engine.job.events import EventType, number
+from engine.job.folder import read_json, write_json
 from engine.trainer import checkpoints, memory
 from engine.trainer.attempt import Attempt
 
@@ -18,6 +19,9 @@ _MOST: Final = 3
 
 _GENTLER: Final = 0.5
 """What the learning rate is multiplied with each time."""
+
+_NOTE: Final = "diverged.json"
+"""In the job's folder: what was done about it, for the attempts that follow a crash."""
 
 
 class Diverged(Exception):
@@ -54,19 +58,42 @@ def go_on(attempt: Attempt, seen: Diverged) -> bool:
             raise TrainingError("diverged", seen.evidence, advice)
         attempt.recovery(seen.evidence, f"stopping; checkpoint-{good.step} is still good", seen.step)
         attempt.progress.finished = True
+        _note(attempt)
         return False
     attempt.rollbacks += 1
     attempt.rate = seen.rate * _GENTLER
+    attempt.shrink(learning_rate=attempt.rate)
+    _note(attempt)
     for newer in checkpoints.readable(attempt.folder):
         if good is None or newer.step > good.step:
             checkpoints.remove(newer)
             path = str(newer.path.relative_to(attempt.folder.path))
             attempt.events.append(EventType.CHECKPOINT, newer.step, path=path, removed=True)
     place = f"to {good.path.name}" if good is not None else "to the beginning"
-    attempt.shrink(learning_rate=attempt.rate)
     attempt.recovery(seen.evidence, f"going back {place} with a learning rate of {attempt.rate:g}", seen.step)
     memory.free()
     return True
+
+
+def heed(attempt: Attempt) -> None:
+    """Go by what an earlier attempt decided; its checkpoint was written before it did. All ranks alike."""
+    note = attempt.ranks.told(read_json(attempt.folder.path / _NOTE))
+    progress, rate = attempt.progress, number(note.get("rate"))
+    progress.finished |= note.get("finished") is True
+    attempt.rollbacks = max(attempt.rollbacks, int(number(note.get("rollbacks")) or 0))
+    if rate is not None and progress.shrunk.get("learning_rate") != rate:
+        attempt.rate = rate
+        attempt.shrink(learning_rate=rate)
+
+
+def _note(attempt: Attempt) -> None:
+    """Written before anything else is done about it, so that no crash forgets it."""
+    told = {
+        "finished": attempt.progress.finished,
+        "rollbacks": attempt.rollbacks,
+        "rate": attempt.progress.shrunk.get("learning_rate"),
+    }
+    write_json(attempt.folder.path / _NOTE, told)
 
 
 def _good(attempt: Attempt, alarm: str) -> checkpoints.Checkpoint | None:

@@ -125,6 +125,7 @@ def _train(attempt: Attempt, data: setup.Data) -> Outcome:
     When it returns, the model is gone and its memory is free to be used again.
     """
     resumed = _resume_together(attempt)
+    divergence.heed(attempt)
     with attempt.stop.at_once():
         trainer, total_steps = setup.build(attempt, data, resumed)
     # SIGTERM may have forced the checkpoint before its evaluation was done: it gets it now.

@@ -100,3 +100,35 @@ def test_without_a_checkpoint_training_starts_anew_and_three_times_are_enough(
     assert actions(folder) == [
         f"going back to the beginning with a learning rate of {rate}" for rate in rates
     ]
+
+
+def test_a_stop_outlives_a_crash_before_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.trainer import finish
+
+    spoil(monkeypatch, at=10)
+    folder = job(tmp_path, "stop")
+    with monkeypatch.context() as broken:
+        broken.setattr(finish, "finish", None)
+        with pytest.raises(TypeError):
+            jobs.run_here(folder)
+    assert not jobs.events(folder, "result")
+    jobs.run_here(folder, 2)
+    assert not jobs.events(folder, "train", lambda event: event.attempt == 2)
+    result = jobs.events(folder, "result")[0].data
+    assert (result["best_step"], result["stopped_early"]) == (8, True)
+
+
+def test_a_rollback_outlives_a_crash_before_the_next_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.trainer import divergence
+
+    spoil(monkeypatch, at=10)
+    folder = job(tmp_path, "rollback")
+    with monkeypatch.context() as broken:
+        broken.setattr(divergence.memory, "free", None)
+        with pytest.raises(TypeError):
+            jobs.run_here(folder)
+    jobs.run_here(folder, 2)
+    rates = jobs.by_step(folder, "train", "learning_rate")
+    assert [rates[step][0] for step in (10, 12, 14)] == [0.0025] * 3
