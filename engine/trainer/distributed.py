@@ -190,7 +190,7 @@ class Ranks:
         if not self.leads:
             answer: Any = self.told(None)
             if answer[0]:
-                return answer[1]  # type: ignore[no-any-return]
+                return answer[1]
             kind, what, advice = answer[1]
             raise TrainingError(kind, what, advice) if kind else LeadFailed(what)
         try:

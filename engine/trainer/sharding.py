@@ -19,7 +19,11 @@ def arguments(spec: JobSpec, ranks: Ranks, machine: Machine) -> dict[str, Any]:
     """
     if ranks.alone:
         return {}
-    found: dict[str, Any] = {"ddp_timeout": round(spec.distributed.timeout_minutes * 60)}
+    found: dict[str, Any] = {
+        "ddp_timeout": round(spec.distributed.timeout_minutes * 60),
+        # Every weight that is trained has a part in every token's loss: nothing to look for.
+        "ddp_find_unused_parameters": False,
+    }
     if machine.device == "cpu":
         found["ddp_backend"] = "gloo"
     if spec.distributed.strategy == "fsdp":
