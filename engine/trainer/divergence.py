@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 from engine.errors import TrainingError
 from engine.job.events import EventType, number
@@ -19,6 +19,8 @@ _MOST: Final = 3
 
 _GENTLER: Final = 0.5
 """What the learning rate is multiplied with each time."""
+
+_ADVICE: Final = "Lower training.learning_rate or training.max_grad_norm, or look at the data."
 
 _NOTE: Final = "diverged.json"
 """In the job's folder: what was done about it, for the attempts that follow a crash."""
@@ -54,8 +56,7 @@ def go_on(attempt: Attempt, seen: Diverged) -> bool:
     good = _good(attempt, seen.alarm)
     if attempt.spec.training.on_divergence == "stop" or attempt.rollbacks >= _MOST:
         if good is None:
-            advice = "Lower training.learning_rate or training.max_grad_norm, or look at the data."
-            raise TrainingError("diverged", seen.evidence, advice)
+            raise TrainingError("diverged", seen.evidence, _ADVICE)
         attempt.recovery(seen.evidence, f"stopping; checkpoint-{good.step} is still good", seen.step)
         attempt.progress.finished = True
         _note(attempt)
@@ -73,6 +74,25 @@ def go_on(attempt: Attempt, seen: Diverged) -> bool:
     attempt.recovery(seen.evidence, f"going back {place} with a learning rate of {attempt.rate:g}", seen.step)
     memory.free()
     return True
+
+
+def check_weights(attempt: Attempt, model: Any, step: int, rate: float) -> None:
+    """Before completions are drawn: no distribution comes of weights that are no numbers.
+
+    Raises:
+        Diverged: Some are none, and the spec says what to do about it.
+        TrainingError: Of kind `diverged`: some are none, and there is no going on.
+    """
+    import torch
+
+    trained = [weights.detach() for weights in model.parameters() if weights.requires_grad]
+    norms = [torch.linalg.vector_norm(weights, dtype=torch.float32) for weights in trained]
+    if not norms or math.isfinite(float(sum(norm.to(norms[0].device) for norm in norms))):
+        return
+    evidence = f"the weights are no numbers after step {step}"
+    if attempt.spec.training.on_divergence == "alert":
+        raise TrainingError("diverged", f"{evidence}: no completion can be drawn", _ADVICE)
+    raise Diverged("loss_nan", evidence, step, rate)
 
 
 def heed(attempt: Attempt) -> None:

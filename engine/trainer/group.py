@@ -54,6 +54,7 @@ class Grouped(WeighedEval):
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         """Draw completions and reward them; SIGTERM ends it at the next token."""
+        self.check_weights()
         with self._interruptible():
             return super()._generate_and_score_completions(inputs)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import TrainingError
 from engine.job.events import EventType, Phase
-from engine.trainer import checkpoints, gradients, log, memory
+from engine.trainer import checkpoints, divergence, gradients, log, memory
 from engine.trainer.attempt import Attempt
 from engine.trainer.lengths import longest, token_counts
 from engine.trainer.meter import seen
@@ -67,6 +67,11 @@ class PodiumTrainer(_Base):
             total = None if norm is None else float(norm)
             gradients.tell(self.attempt, model, total, self.args.max_grad_norm, step)
         return norm
+
+    def check_weights(self) -> None:
+        """Before completions are drawn; `divergence.check_weights` says what is raised."""
+        rate = self.lr_scheduler.base_lrs[0] if self.lr_scheduler is not None else self.args.learning_rate
+        divergence.check_weights(self.attempt, self.model, self.state.global_step, rate)
 
     def longest(self, rows: Any, count: int) -> tuple[Any, int]:
         """The longest rows of a dataset, at most `count`, as one of its kind; the tokens of the longest."""

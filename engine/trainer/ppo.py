@@ -272,6 +272,7 @@ class PPO(PodiumTrainer, Trainer):
 
     def _draw(self, prompts: list[Prompt]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Completions of prompts, drawn in blocks of the eval batch: tokens, attention, mask, scores."""
+        self.check_weights()
         self.model.eval()
         prompt, attention = ppo_prompts.padded(prompts, self.pad, self.args.device)
         size, longest = self.args.eval_batch_size, self.settings.max_completion_length

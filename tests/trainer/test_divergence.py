@@ -11,6 +11,7 @@ from engine.errors import TrainingError
 from engine.job.folder import JobFolder
 from engine.trainer import model
 from tests.trainer import jobs
+from tests.trainer.test_rehearsal import METHODS
 
 pytestmark = pytest.mark.training
 
@@ -100,6 +101,66 @@ def test_without_a_checkpoint_training_starts_anew_and_three_times_are_enough(
     assert actions(folder) == [
         f"going back to the beginning with a learning rate of {rate}" for rate in rates
     ]
+
+
+@pytest.fixture
+def broken_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the third backward pass of a micro-batch on, all gradients are NaN."""
+    original = model.load
+
+    def load(*arguments: Any) -> Any:
+        loaded, tokenizer = original(*arguments)
+        weights, passes = loaded.get_input_embeddings().weight, [0]
+
+        def spoil(gradient: Any) -> Any:
+            passes[0] += 1
+            return gradient * float("nan") if passes[0] >= 3 else gradient
+
+        weights.register_hook(spoil)
+        return loaded, tokenizer
+
+    monkeypatch.setattr(model, "load", load)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_tells_a_gradient_that_is_no_number(
+    name: str, tmp_path: Path, broken_gradient: None
+) -> None:
+    changes, data = METHODS[name]
+    rlhf = changes.get("rlhf") and {**changes["rlhf"], "ppo_epochs": 1}
+    training = {**changes["training"], "gradient_accumulation_steps": 1, "on_divergence": "alert"}
+    wanted = {**changes, "training": training | {"rehearsal": False}, **({"rlhf": rlhf} if rlhf else {})}
+    folder = jobs.make_job(tmp_path / "a", wanted, data)
+    if rlhf:
+        with pytest.raises(TrainingError, match="the weights are no numbers after step 3") as failure:
+            jobs.run_here(folder)
+        assert failure.value.kind == "diverged"
+    else:
+        jobs.run_here(folder)
+        assert jobs.by_step(folder, "train", "loss")[4] == ("NaN",)
+        assert jobs.by_step(folder, "eval", "eval_loss")[jobs.events(folder, "eval")[-1].step or 0] == (
+            "NaN",
+        )
+    told = {step: norm for step, (norm,) in jobs.by_step(folder, "train", "grad_norm").items()}
+    assert isinstance(told[2], float) and told[3] == "NaN"
+    (alert,) = [event for event in jobs.events(folder, "alert") if event.data["alert"] == "loss_nan"]
+    assert alert.step == 3
+
+
+@pytest.mark.parametrize("name", ["grpo", "ppo"])
+def test_rewarded_methods_stop_with_what_was_good(name: str, tmp_path: Path, broken_gradient: None) -> None:
+    changes, data = METHODS[name]
+    rlhf = {**changes["rlhf"], "ppo_epochs": 1}
+    training = {
+        **changes["training"],
+        "gradient_accumulation_steps": 1,
+        "on_divergence": "stop",
+        "log_steps": 9,
+    }
+    folder = jobs.make_job(tmp_path / "a", {**changes, "training": training, "rlhf": rlhf}, data)
+    jobs.run_here(folder)
+    assert jobs.events(folder, "result")[0].data["best_step"] == 2
+    assert actions(folder) == ["stopping; checkpoint-2 is still good"]
 
 
 def test_a_stop_outlives_a_crash_before_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
