@@ -13,9 +13,19 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from engine.analysis.snapshot import ChartView, JobDetail, Question, Snapshot, Totals
-from engine.job.events import Status
-from engine.records import Alert, Checkpoint, Curve, CurvePoint, Gpu, HostSample, Job, Trend
+from engine.analysis.snapshot import ChartView, JobDetail, Moment, Pointed, Question, Snapshot, Totals
+from engine.job.events import Event, Status
+from engine.records import (
+    Alert,
+    Checkpoint,
+    Curve,
+    CurvePoint,
+    Gpu,
+    HostSample,
+    Job,
+    Place,
+    Trend,
+)
 from scorer import CheckpointMetrics, score
 
 NOW = datetime(2026, 11, 21, 12, 41, 12, tzinfo=UTC)
@@ -49,6 +59,8 @@ def series(last: int) -> Mapping[str, tuple[tuple[int, float], ...]]:
             (step, 0.8 + 2 * math.exp(-step / 90) + random.Random(-step).random() / 5) for step in steps
         ),
         "tokens_per_second": tuple((step, 3400 + 90 * math.sin(step / 40)) for step in steps),
+        "gpu0_utilization_percent": tuple((step, 92 + 6 * math.sin(step / 9)) for step in steps),
+        "gpu0_memory_used_gb": tuple((step, 61.2) for step in steps),
     }
 
 
@@ -70,6 +82,8 @@ def reduced(job_id: str, metric: str, points: Sequence[tuple[int, float]], view:
     low = view.low if view.low is not None else -math.inf
     high = view.high if view.high is not None else math.inf
     inside = [(x, value) for x, value in placed if low <= x <= high]
+    left = [CurvePoint(x, value, value, value, 1) for x, value in placed if x < low]
+    right = [CurvePoint(x, value, value, value, 1) for x, value in placed if x > high]
     size = max(1, -(-len(inside) // max(1, view.columns)))
     buckets = [inside[at : at + size] for at in range(0, len(inside), size)]
     return Curve(
@@ -87,6 +101,23 @@ def reduced(job_id: str, metric: str, points: Sequence[tuple[int, float]], view:
             for bucket in buckets
         ),
         len(points),
+        before=left[-1] if left else None,
+        after=right[0] if right else None,
+    )
+
+
+def place_of(moment: Moment | None, job: Job) -> Place | None:
+    """A moment on all axes, as the store answers it."""
+    if moment is None or job.current_step is None:
+        return None
+    step = max(0, min(job.current_step, round(moment.x / x_of(1, moment.axis))))
+    return Place(
+        ts=NOW - timedelta(seconds=(job.current_step - step) * SECONDS_A_STEP),
+        step=step,
+        epoch=x_of(step, "epoch"),
+        tokens=x_of(step, "tokens"),
+        hours=x_of(step, "hours"),
+        dollars=x_of(step, "dollars"),
     )
 
 
@@ -221,6 +252,55 @@ def a_detail(job: Job | None = None, view: ChartView | None = None, **changes: A
     return replace(detail, **changes)
 
 
+PROMPTS = (
+    (
+        "A customer asks: how do I return a broken lamp?",
+        "Send it back within 30 days. We pay for the parcel.",
+    ),
+    ("A customer asks: when do you open on Sundays?", "We open at 10 on Sundays."),
+)
+ANSWERS = (
+    ("You can not return lamps.", "We are closed."),
+    ("Send it back. You pay.", "We open at 9 on Sundays."),
+    ("Send it back within 30 days. We pay.", "We open at 10 on Sundays."),
+)
+
+
+def predictions() -> tuple[dict[str, Any], ...]:
+    """Three steps' answers to two prompts, better each time."""
+    return tuple(
+        {
+            "step": 300 * (at + 1),
+            "epoch": 0.45 * (at + 1),
+            "sample_index": sample,
+            "prompt": prompt,
+            "ground_truth": truth,
+            "prediction": ANSWERS[at][sample],
+            "exact_match": ANSWERS[at][sample] == truth,
+            "char_error_rate": (0.0 if ANSWERS[at][sample] == truth else 0.4 - at / 10),
+            "validation_pass": None,
+        }
+        for at in range(len(ANSWERS))
+        for sample, (prompt, truth) in enumerate(PROMPTS)
+    )
+
+
+def some_events() -> tuple[Event, ...]:
+    """What happened to the run, as the pod wrote it down."""
+    told = (
+        ("phase", None, {"phase": "load"}),
+        ("state", None, {"status": "running"}),
+        ("eval", 300, {"eval_loss": 1.0436, "train_loss": 0.97, "score": {"total": 0.457}}),
+        ("checkpoint", 300, {"path": "checkpoints/checkpoint-300"}),
+        ("recovery", 640, {"failure": "CUDA out of memory", "action": "batch 8 → 4, accumulation 4 → 8"}),
+        ("alert", 1200, {"alert": "overfitting", "severity": "error", "message": "eval loss rises"}),
+    )
+    return tuple(
+        Event(seq, NOW - timedelta(minutes=len(told) - seq), 1, type, step, data)
+        for seq, (type, step, data) in enumerate(told, 1)
+    )
+
+
 def alerts() -> tuple[Alert, ...]:
     """One of each severity."""
     return (
@@ -267,6 +347,25 @@ def a_snapshot(job: Job | None = None, view: ChartView | None = None, **detail: 
         job=a_detail(job, view, **detail),
         totals=Totals(live=2, cost_per_hour=1.88, cost_today=6.12, strays=1, strays_per_hour=0.44),
     )
+
+
+def answered(snapshot: Snapshot, question: Question) -> Snapshot:
+    """What the question asks of the run besides its curves."""
+    detail = snapshot.job
+    if detail is None:
+        return snapshot
+    view, job = detail.view, detail.job
+    steps = {row.step for row in detail.checkpoints} | {alert.step for alert in detail.alerts if alert.step}
+    place = place_of(question.moment, job)
+    pointed = Pointed(question.moment, place, detail.host[:30]) if question.moment else None
+    detail = replace(
+        detail,
+        pointed=pointed,
+        at={} if view.axis == "step" else {step: x_of(step, view.axis) for step in steps},
+        predictions=predictions() if "predictions" in question.extras else (),
+        events=some_events() if "events" in question.extras else (),
+    )
+    return replace(snapshot, job=detail)
 
 
 Answer = Callable[[Question], Snapshot]
@@ -397,7 +496,7 @@ class FakeDesk:
 
     def take(self, question: Question) -> Snapshot:
         self.questions.append(question)
-        snapshot = self.answer(question)
+        snapshot = answered(self.answer(question), question)
         if snapshot.job is not None and self.log is not None:
             snapshot = replace(snapshot, job=replace(snapshot.job, log_path=self.log))
         return snapshot

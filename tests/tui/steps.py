@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 
 from tui.app import PodiumApp
 from tui.widgets.chart import Chart
+from tui.widgets.curves_pane import CurvesPane
 from tui.widgets.log_view import LogView
 
 PATIENCE = 30
@@ -34,7 +35,7 @@ async def settled(pilot: Pilot[None]) -> None:
         charts = all(chart.idle for chart in front.query(Chart) if chart.size.width)
         if app.current_mode == "job" and app.snapshot and app.snapshot.job:
             # What a chart wants to see was asked for, and was answered.
-            charts = charts and front.query_one(Chart).view == app.question.view == app.snapshot.job.view
+            charts = charts and front.query_one(CurvesPane).view == app.question.view == app.snapshot.job.view
         logs = all(view.lines is None or not view.lines.stale for view in front.query(LogView))
         return app.idle and charts and logs
 

@@ -14,7 +14,7 @@ from tests.tui.fabricated import FakeDesk, live
 from tests.tui.steps import press, settled, until
 from tui.app import PodiumApp
 from tui.widgets.chart import Chart
-from tui.widgets.loss_pane import LossPane
+from tui.widgets.curves_pane import CurvesPane
 
 
 @asynccontextmanager
@@ -30,7 +30,7 @@ def chart(pilot: Pilot[None]) -> Chart:
 
 
 def facts(pilot: Pilot[None]) -> str:
-    return pilot.app.screen.query_one(LossPane)._title.facts.plain
+    return pilot.app.screen.query_one(CurvesPane)._title.facts.plain
 
 
 def reading(pilot: Pilot[None]) -> str:
@@ -175,8 +175,9 @@ async def test_any_recorded_metric_can_be_drawn(app: PodiumApp, desk: FakeDesk) 
         seen = []
         for _ in range(4):
             seen.append([line.label for line in chart(pilot).lines])
-            await press(pilot, "m")
-        assert seen == [["train", "eval"], ["grad"], ["lr"], ["tok/s"]]
+            await press(pilot, "full_stop")
+        assert seen == [["train", "eval"], ["lr"], ["grad"], ["tok/s"]]
+        await press(pilot, *["comma"] * 4)
         assert asked(desk).metrics[:2] == ("loss", "eval_loss")
 
 

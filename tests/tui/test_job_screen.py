@@ -164,18 +164,18 @@ async def test_tab_goes_through_the_panes(app: PodiumApp) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         seen = [app.screen.front]
-        for _ in range(5):
+        for _ in app.screen.TAKERS:
             await press(pilot, "tab")
             seen.append(app.screen.front)
-        assert seen == ["loss", "checkpoints", "machine", "verdict", "log", "loss"]
+        assert seen == [*app.screen.TAKERS, "charts"]
         await press(pilot, "shift+tab")
-        assert app.screen.front == "log"
+        assert app.screen.front == "events"
 
 
 async def test_on_a_small_terminal_one_pane_is_shown_and_has_the_keys(app: PodiumApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
-        for name in ("loss", "checkpoints", "machine", "verdict", "log"):
+        for name in app.screen.TAKERS:
             shown_panes = [pane for pane in app.screen.TAKERS if app.screen.query_one(f"#{pane}").size.height]
             assert shown_panes == [name]
             focused = app.focused
@@ -190,7 +190,8 @@ async def test_a_wider_terminal_shows_all_panes_again(app: PodiumApp) -> None:
         await press(pilot, "tab")
         await pilot.resize_terminal(120, 40)
         await settled(pilot)
-        assert all(app.screen.query_one(f"#{pane}").size.height for pane in app.screen.TAKERS)
+        shown_panes = {pane for pane in app.screen.TAKERS if app.screen.query_one(f"#{pane}").size.height}
+        assert shown_panes == {"charts", "checkpoints", "machine", "verdict", "log"}
 
 
 async def test_a_new_point_redraws_no_pane_that_it_does_not_concern(app: PodiumApp, desk: FakeDesk) -> None:
@@ -208,8 +209,8 @@ async def test_the_crosshair_shows_its_moment_in_the_log_and_gives_the_end_back(
         await settled(pilot)
         log, chart = app.screen.query_one(LogView), app.screen.query_one(Chart)
         await press(pilot, "left", "shift+left")
-        await until(pilot, lambda: not log.following and log.step is not None)
-        await until(pilot, lambda: abs(log.step - chart.cross) <= 10)
+        await until(pilot, lambda: not log.following and log.told("step") is not None)
+        await until(pilot, lambda: abs(log.told("step") - chart.cross) <= 10)
         await press(pilot, "escape")
         await until(pilot, lambda: log.following)
 
@@ -228,7 +229,7 @@ async def test_a_checkpoint_moves_crosshair_and_log(app: PodiumApp) -> None:
         await settled(pilot)
         await press(pilot, "c", "enter")
         assert app.screen.query_one(Chart).cross == 900
-        await until(pilot, lambda: app.screen.query_one(LogView).step == 900)
+        await until(pilot, lambda: app.screen.query_one(LogView).told("step") == 900)
 
 
 async def test_the_runs_id_is_copied(app: PodiumApp) -> None:

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from tui.widgets import log_file
 from tui.widgets.clean import CAP
-from tui.widgets.log_file import Filter, LogFile
+from tui.widgets.log_file import LogFile
+from tui.widgets.log_filter import BadPattern, Filter
 from tui.widgets.log_lines import LogLines
+from tui.widgets.log_places import Wanted
 
 
 @pytest.fixture
@@ -153,7 +155,7 @@ def test_case_counts_only_when_asked_for(path: Path) -> None:
 
 
 def test_no_regular_expression_is_refused(path: Path) -> None:
-    with pytest.raises(re.error):
+    with pytest.raises(BadPattern):
         Filter(LogFile(str(path)), "(")
 
 
@@ -165,10 +167,10 @@ async def test_a_step_is_found_among_many_lines(path: Path) -> None:
     for _ in lines.log.grow():
         pass
     for wanted, expected in ((0, 0), (1, 5), (2500, 2500), (4993, 4995)):
-        number = await lines.at_step(wanted)
+        number = await lines.find_place(Wanted("step", wanted))
         assert number is not None
-        assert lines.step(number) == expected
-    assert await lines.at_step(5000) is None
+        assert lines.told("step", number) == expected
+    assert await lines.find_place(Wanted("step", 5000)) is None
 
 
 async def test_the_next_match_is_found_with_and_without_a_filter(path: Path) -> None:

@@ -13,32 +13,19 @@ from textual.events import DescendantFocus
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from engine.analysis.snapshot import JobDetail
+from engine.analysis.snapshot import JobDetail, Moment, Pointed
 from tui import wishes
 from tui.commands import Command
 from tui.screens.base import PodiumScreen
-from tui.widgets.chart import Chart
 from tui.widgets.checkpoints import CheckpointPane
+from tui.widgets.curves_pane import CurvesPane
+from tui.widgets.events_pane import EventsPane
 from tui.widgets.log_pane import LogPane
-from tui.widgets.loss_pane import LossPane
 from tui.widgets.machine import MachinePane
 from tui.widgets.notes import NotesPane
-from tui.widgets.pane_tabs import PaneTabs
+from tui.widgets.pane_tabs import NextPane, PaneTabs, PreviousPane
+from tui.widgets.predictions import PredictionsPane
 from tui.widgets.run_header import RunHeader
-
-
-class NextPane(Command):
-    """Go to the next pane."""
-
-    KEYS = "tab"
-    LABEL = "next pane"
-
-
-class PreviousPane(Command):
-    """Go to the pane before."""
-
-    KEYS = "shift+tab"
-    LABEL = "previous pane"
 
 
 class GoToCheckpoints(Command):
@@ -49,11 +36,19 @@ class GoToCheckpoints(Command):
     FOOTER = True
 
 
-class CopyId(Command):
-    """Copy this run's id, which every command of podium takes."""
+class GoToPredictions(Command):
+    """Go to what the model answers, epoch by epoch."""
 
-    KEYS = "y"
-    LABEL = "copy id"
+    KEYS = "p"
+    LABEL = "predictions"
+    FOOTER = True
+
+
+class GoToEvents(Command):
+    """Go to what happened: phases, recoveries, alerts, checkpoints."""
+
+    KEYS = "v"
+    LABEL = "events"
 
 
 class GoToLog(Command):
@@ -63,6 +58,20 @@ class GoToLog(Command):
     LABEL = "log"
 
 
+class CopyId(Command):
+    """Copy this run's id, which every command of podium takes."""
+
+    KEYS = "y"
+    LABEL = "copy id"
+
+
+class FillScreen(Command):
+    """Let the pane that has the keys fill the screen, or show all panes again."""
+
+    KEYS = "F"
+    LABEL = "fill screen"
+
+
 class JobScreen(PodiumScreen):
     """One run, live or over."""
 
@@ -70,29 +79,43 @@ class JobScreen(PodiumScreen):
     TITLE_IN_HELP = "This run"
     COMMANDS = (
         GoToCheckpoints,
+        GoToPredictions,
         wishes.StopJob,
         wishes.PauseJob,
         wishes.ResumeJob,
         wishes.SaveNow,
         CopyId,
         GoToLog,
+        GoToEvents,
+        FillScreen,
         NextPane,
         PreviousPane,
     )
     AUTO_FOCUS = "Chart"
     TAKERS: Final = {
-        "loss": "Chart",
+        "charts": "Chart",
         "checkpoints": "CheckpointList",
         "machine": "#machine",
         "verdict": "#verdict",
         "log": "LogView",
+        "predictions": "PredictionsView",
+        "events": "EventList",
     }
     """The panes by their ids, each with the widget in it that takes the keys."""
+    BELOW: Final = ("log", "predictions", "events")
+    """Those that share the place below the others: one is shown at a time."""
 
     detail: reactive[JobDetail | None] = reactive(None)
     now: reactive[datetime | None] = reactive(None)
-    front: reactive[str] = reactive("loss")
+    front: reactive[str] = reactive("charts")
     """The pane that has the keys; on a small terminal, the only one that is shown."""
+    below: reactive[str] = reactive("log")
+    filled: reactive[bool] = reactive(False)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pointer = ""
+        self._pointed: Pointed | None = None
 
     def compose_body(self) -> ComposeResult:
         """The header, the panes, and what stands there while there is no run."""
@@ -101,12 +124,14 @@ class JobScreen(PodiumScreen):
             yield RunHeader().data_bind(JobScreen.detail, JobScreen.now)
             yield PaneTabs({name: name for name in self.TAKERS}).data_bind(JobScreen.front)
             with Horizontal(id="upper"):
-                yield LossPane(id="loss").data_bind(JobScreen.detail)
+                yield CurvesPane(id="charts").data_bind(JobScreen.detail)
                 with Vertical(id="beside"):
                     yield MachinePane(id="machine").data_bind(JobScreen.detail)
                     yield CheckpointPane(id="checkpoints").data_bind(JobScreen.detail)
                     yield NotesPane(id="verdict").data_bind(JobScreen.detail)
             yield LogPane(id="log").data_bind(JobScreen.detail)
+            yield PredictionsPane(id="predictions").data_bind(JobScreen.detail)
+            yield EventsPane(id="events").data_bind(JobScreen.detail)
 
     def watch_snapshot(self) -> None:
         """Hand the run on to the panes."""
@@ -131,6 +156,9 @@ class JobScreen(PodiumScreen):
         self.refresh_bindings()
         if before is None and self.is_mounted and self.focused is None:
             self.go_to(self.front)
+        if self.detail is not None and self.detail.pointed != self._pointed:
+            self._pointed = self.detail.pointed
+            self._show_pointed(self._pointed)
 
     # Panes
 
@@ -138,28 +166,56 @@ class JobScreen(PodiumScreen):
         """Show the pane where there is room for one only."""
         for name in self.TAKERS:
             self.set_class(name == self.front, f"-front-{name}")
+        if self.front in self.BELOW:
+            self.below = self.front
+
+    def watch_below(self) -> None:
+        """Show one of those that share a place, and read what it shows."""
+        for name in self.BELOW:
+            self.set_class(name == self.below, f"-below-{name}")
+        self.post_message(wishes.Ask(extras=frozenset({self.below} - {"log"})))
+
+    def watch_filled(self) -> None:
+        """One pane, or all of them."""
+        self.set_class(self.filled, "-filled")
 
     def go_to(self, pane: str) -> None:
         """Give a pane the keys."""
         self.front = pane
         # It can't have the focus before it is displayed.
-        self.call_after_refresh(self.query_one(self.TAKERS[pane]).focus)
+        self.call_after_refresh(self.query(self.TAKERS[pane]).first().focus)
 
     def on_next_pane(self) -> None:
-        """In the order of the tabs."""
-        self.go_to(self.query_one(PaneTabs).after(self.front, 1))
+        """The next chart of a grid, else in the order of the tabs."""
+        self._go_on(1)
 
     def on_previous_pane(self) -> None:
         """The other way round."""
-        self.go_to(self.query_one(PaneTabs).after(self.front, -1))
+        self._go_on(-1)
+
+    def _go_on(self, by: int) -> None:
+        if self.front != "charts" or not self.query_one(CurvesPane).go_on(by):
+            self.go_to(self.query_one(PaneTabs).after(self.front, by))
 
     def on_go_to_checkpoints(self) -> None:
         """Checkpoints."""
         self.go_to("checkpoints")
 
+    def on_go_to_predictions(self) -> None:
+        """Predictions."""
+        self.go_to("predictions")
+
+    def on_go_to_events(self) -> None:
+        """Events."""
+        self.go_to("events")
+
     def on_go_to_log(self) -> None:
         """Log."""
         self.go_to("log")
+
+    def on_fill_screen(self) -> None:
+        """One or all."""
+        self.filled = not self.filled
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         """A pane was clicked: it is the one in front."""
@@ -171,22 +227,37 @@ class JobScreen(PodiumScreen):
     def _choose(self, event: PaneTabs.Chosen) -> None:
         self.go_to(event.pane)
 
-    @on(Chart.Viewed)
-    def _look_elsewhere(self, event: Chart.Viewed) -> None:
+    # One cursor through charts, log, machine and money
+
+    @on(CurvesPane.Viewed)
+    def _look_elsewhere(self, event: CurvesPane.Viewed) -> None:
         self.post_message(wishes.Ask(view=event.view))
 
-    @on(LossPane.Pointed)
-    def _show_in_log(self, event: LossPane.Pointed) -> None:
-        self.query_one(LogPane).look_at_step(event.step)
+    @on(CurvesPane.Pointed)
+    def _point_in_chart(self, event: CurvesPane.Pointed) -> None:
+        self._point(event.moment, "charts")
 
     @on(LogPane.Chosen)
-    def _show_line_in_chart(self, event: LogPane.Chosen) -> None:
-        self.query_one(LossPane).point_at(event.step)
+    def _point_in_log(self, event: LogPane.Chosen) -> None:
+        self._point(event.moment, "log")
 
     @on(CheckpointPane.Chosen)
-    def _show_checkpoint(self, event: CheckpointPane.Chosen) -> None:
-        self.query_one(LossPane).point_at(event.step)
-        self.query_one(LogPane).look_at_step(event.step)
+    @on(EventsPane.Chosen)
+    def _point_in_list(self, event: CheckpointPane.Chosen | EventsPane.Chosen) -> None:
+        self._point(Moment("step", event.step), "")
+
+    def _point(self, moment: Moment | None, pointer: str) -> None:
+        """Ask what was at a moment; the panes go there when the answer comes."""
+        self._pointer = pointer
+        self.post_message(wishes.Ask(moment=moment))
+
+    def _show_pointed(self, pointed: Pointed | None) -> None:
+        """Let every pane but the one that pointed show the moment."""
+        place = pointed.place if pointed else None
+        if self._pointer != "log":
+            self.query_one(LogPane).look_at(place)
+        if self._pointer != "charts" and place is not None:
+            self.query_one(CurvesPane).point_at(place)
 
     def on_copy_id(self) -> None:
         """To the clipboard."""

@@ -28,6 +28,7 @@ from tui.pulse import Pulse
 from tui.widgets import chart_commands as ask
 from tui.widgets.cells import Cells
 from tui.widgets.plot import Line, Mark, Picture, Plot, Rgb, draw
+from tui.widgets.window import Edges, Window
 
 SMOOTHINGS: Final = (0.0, 0.01, 0.03, 0.08)
 """What `S` goes through: half the window's width as a share of the curve."""
@@ -51,6 +52,9 @@ class Chart(Commanding, Widget, can_focus=True):
         ask.PanRight,
         ask.ResetView,
         ask.ClipOutliers,
+        ask.ShowBand,
+        ask.FocusNextCurve,
+        ask.FocusPreviousCurve,
         ask.LogX,
     )
     COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--axis", "chart--cross", "chart--grid", "chart--bad"}
@@ -59,6 +63,9 @@ class Chart(Commanding, Widget, can_focus=True):
     log_x: reactive[bool] = reactive(False)
     log_y: reactive[bool] = reactive(False)
     clipped: reactive[bool] = reactive(False)
+    banded: reactive[bool] = reactive(False)
+    """Are the least and the greatest values of the focused curve shown?"""
+    focused_curve: reactive[int] = reactive(0)
     cross: reactive[float | None] = reactive(None)
     """The crosshair's x; None when there is none."""
 
@@ -78,6 +85,17 @@ class Chart(Commanding, Widget, can_focus=True):
     class Drawn(Message):
         """There is a new picture, or the crosshair moved."""
 
+        def __init__(self, chart: Chart) -> None:
+            self.chart = chart
+            super().__init__()
+
+    class Pointed(Message):
+        """The user moved the crosshair, or took it away."""
+
+        def __init__(self, chart: Chart) -> None:
+            self.chart = chart
+            super().__init__()
+
     def __init__(self, view: ChartView | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.view = view or ChartView()
@@ -85,8 +103,12 @@ class Chart(Commanding, Widget, can_focus=True):
         self.marks: tuple[Mark, ...] = ()
         self.picture: Picture | None = None
         self.empty = "no points yet"
+        self.log_first = False
+        """Is y logarithmic until it is asked to be otherwise?"""
         self._extent: tuple[float, float] | None = None
         self._shown = False
+        self._dragged: tuple[int, Window] | None = None
+        self._moved = False
         self._pulse = Pulse(self._draw, 0.05)
 
     def on_mount(self) -> None:
@@ -122,8 +144,22 @@ class Chart(Commanding, Widget, can_focus=True):
 
     def reset(self) -> None:
         """Show everything, without crosshair."""
-        self.cross = None
+        self._point_at(None)
         self.look_at(low=None, high=None)
+
+    def same_as(self, other: Chart) -> None:
+        """Look at the same window in the same way: what is done to one chart of a grid is done to all."""
+        for name in ("smoothing", "log_x", "log_y", "clipped", "banded", "cross"):
+            setattr(self, name, getattr(other, name))
+        view = replace(self.view, axis=other.view.axis, low=other.view.low, high=other.view.high)
+        if view != self.view or self._extent is None:
+            self.view, self._extent = view, other._extent
+            self._pulse.mark(hurry=True)
+
+    @property
+    def focus_line(self) -> Line | None:
+        """The curve that the band is of."""
+        return self.lines[self.focused_curve % len(self.lines)] if self.lines else None
 
     @property
     def _zoomed(self) -> bool:
@@ -148,12 +184,13 @@ class Chart(Commanding, Widget, can_focus=True):
             self.view.high,
             SMOOTHINGS[self.smoothing],
             self.log_x,
-            self.log_y,
+            self.log_y != self.log_first,
             self.clipped,
+            self.focused_curve % len(self.lines) if self.banded and self.lines else None,
         )
         self.picture = await asyncio.to_thread(draw, plot)
         self.refresh()
-        self.post_message(self.Drawn())
+        self.post_message(self.Drawn(self))
 
     def render_line(self, y: int) -> Strip:
         """One line of the last picture, the crosshair and the marks over it."""
@@ -227,11 +264,17 @@ class Chart(Commanding, Widget, can_focus=True):
         if column is None:
             column = picture.columns - 1 if by < 0 else 0
             by = 0 if by < 0 else by - 1
-        self.cross = picture.at(max(0, min(picture.columns - 1, column + by)))
+        self._point_at(picture.at(max(0, min(picture.columns - 1, column + by))))
+
+    def _point_at(self, x: float | None) -> None:
+        """The user puts the crosshair somewhere."""
+        if x != self.cross:
+            self.cross = x
+            self.post_message(self.Pointed(self))
 
     def watch_cross(self) -> None:
         """Tell the pane."""
-        self.post_message(self.Drawn())
+        self.post_message(self.Drawn(self))
 
     # Keys
 
@@ -242,7 +285,8 @@ class Chart(Commanding, Widget, can_focus=True):
     def on_cycle_axis(self) -> None:
         """The next axis; the window and the crosshair belong to the old one."""
         axes: tuple[Axis, ...] = get_args(Axis)
-        self.cross, self._extent = None, None
+        self._point_at(None)
+        self._extent = None
         self.look_at(axis=axes[(axes.index(self.view.axis) + 1) % len(axes)], low=None, high=None)
 
     def on_log_y(self) -> None:
@@ -256,6 +300,22 @@ class Chart(Commanding, Widget, can_focus=True):
     def on_clip_outliers(self) -> None:
         """Leave out or show."""
         self.clipped = not self.clipped
+
+    def on_show_band(self) -> None:
+        """Show or hide."""
+        self.banded = not self.banded
+
+    def on_focus_next_curve(self) -> None:
+        """The next one."""
+        self._focus_curve(1)
+
+    def on_focus_previous_curve(self) -> None:
+        """The one before."""
+        self._focus_curve(-1)
+
+    def _focus_curve(self, by: int) -> None:
+        if self.lines:
+            self.focused_curve = (self.focused_curve + by) % len(self.lines)
 
     def on_zoom_in(self) -> None:
         """Half as much."""
@@ -293,57 +353,67 @@ class Chart(Commanding, Widget, can_focus=True):
         """Ten columns."""
         self._move_cross(10)
 
-    def _window(self) -> tuple[float, float, float, float] | None:
-        """The window's edges and those of all there is."""
+    @property
+    def _window(self) -> Window | None:
         if self._extent is None:
             return None
-        first, last = self._extent
-        low = first if self.view.low is None else self.view.low
-        high = last if self.view.high is None else self.view.high
-        return low, high, first, max(last, high)
+        return Window(*self._extent, self.view.low, self.view.high)
 
-    def _zoom(self, factor: float) -> None:
-        if (window := self._window()) is None:
-            return
-        low, high, _, _ = window
-        pivot = high if self.cross is None else self.cross
-        self._look_between(pivot - (pivot - low) * factor, pivot + (high - pivot) * factor)
+    def _zoom(self, factor: float, pivot: float | None = None) -> None:
+        if window := self._window:
+            self._look_between(window.zoomed(factor, self.cross if pivot is None else pivot))
 
-    def _pan(self, share: float) -> None:
-        if (window := self._window()) is None:
-            return
-        low, high, first, last = window
-        by = (high - low) * share
-        by = max(first - low, min(last - high, by))
-        self._look_between(low + by, high + by)
+    def _pan(self, share: float, window: Window | None = None) -> None:
+        if window := window or self._window:
+            self._look_between(window.panned(share))
 
-    def _look_between(self, low: float, high: float) -> None:
-        """Set the window; an edge that reaches the end of what there is stays with it while it grows."""
-        assert self._extent is not None
-        first, last = self._extent
-        least = (last - first) / 10_000
-        if high - low < least:
-            return
-        spare = (last - first) * 1e-9
-        self.look_at(
-            low=None if low <= first + spare else low,
-            high=None if high >= last - spare else high,
-        )
+    def _look_between(self, edges: Edges) -> None:
+        low, high = edges
+        self.look_at(low=low, high=high)
 
     # Mouse, size, theme
 
+    def _under(self, event: events.MouseEvent) -> float | None:
+        """The x under the mouse."""
+        picture = self.picture
+        if picture is None or not picture.canvas:
+            return None
+        return picture.at(max(0, min(picture.columns - 1, event.x - picture.gutter)))
+
     def on_click(self, event: events.Click) -> None:
-        """Put the crosshair there."""
-        if self.picture and self.picture.canvas:
-            self.cross = self.picture.at(max(0, min(self.picture.columns - 1, event.x - self.picture.gutter)))
+        """Put the crosshair there; a double click shows everything."""
+        if event.chain > 1:
+            self.reset()
+        elif not self._moved and (x := self._under(event)) is not None:
+            self._point_at(x)
 
-    def on_mouse_scroll_up(self) -> None:
-        """Look closer."""
-        self._zoom(0.8)
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Take hold of the curves."""
+        window = self._window
+        self._dragged, self._moved = ((event.x, window) if window else None), False
 
-    def on_mouse_scroll_down(self) -> None:
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Pull them along."""
+        if self._dragged is None or self.picture is None or not event.button:
+            return
+        start, window = self._dragged
+        if event.x != start or self._moved:
+            self._moved = True
+            self._pan((start - event.x) / self.picture.columns, window)
+
+    def on_mouse_up(self) -> None:
+        """Let go."""
+        self._dragged = None
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Look closer at what is under the mouse."""
+        event.stop()
+        self._zoom(0.8, self._under(event))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Look at more."""
-        self._zoom(1.25)
+        event.stop()
+        self._zoom(1.25, self._under(event))
 
     def on_resize(self) -> None:
         """Ask for as many points as there are columns of dots, and draw anew."""
@@ -359,7 +429,7 @@ class Chart(Commanding, Widget, can_focus=True):
         """Draw anew."""
         self._pulse.mark(hurry=True)
 
-    watch_log_x = watch_log_y = watch_clipped = watch_smoothing
+    watch_log_x = watch_log_y = watch_clipped = watch_banded = watch_focused_curve = watch_smoothing
 
 
 def _rgb(style: str, variables: dict[str, str]) -> Rgb:

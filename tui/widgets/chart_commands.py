@@ -42,6 +42,27 @@ class ClipOutliers(Command):
     LABEL = "outliers"
 
 
+class ShowBand(Command):
+    """Show between which values the focused curve went up and down, or only its mean."""
+
+    KEYS = "E"
+    LABEL = "min/max"
+
+
+class FocusNextCurve(Command):
+    """Focus the next curve of the chart."""
+
+    KEYS = "down,j"
+    LABEL = "next curve"
+
+
+class FocusPreviousCurve(Command):
+    """Focus the curve before."""
+
+    KEYS = "up,k"
+    LABEL = "curve before"
+
+
 class ZoomIn(Command):
     """Look closer at the crosshair, or at the newest points."""
 

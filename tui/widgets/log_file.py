@@ -1,15 +1,14 @@
-"""An index of a growing log file: where its lines start, and which of them a filter lets through.
+"""An index of a growing log file: where its lines start.
 
 The text stays in the file. A million lines cost 8 MB of offsets; a line is read when it is shown.
-Nothing here knows the screen. `grow` and `Filter.extend` belong to one thread at a time; reading may
-go on beside them, for they only append.
+Nothing here knows the screen. `grow` belongs to one thread at a time; reading may go on beside it, for
+it only appends.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -112,6 +111,15 @@ class LogFile:
         """The line that the byte at `offset` is in."""
         return max(0, min(bisect_right(self._starts, offset) - 1, len(self) - 1))
 
+    @property
+    def whole(self) -> int:
+        """How many lines have their newline: they don't change any more."""
+        return len(self._starts) - 1
+
+    def starts(self, first: int, until: int) -> array[int]:
+        """Where the lines from `first` to before `until` begin."""
+        return self._starts[first:until]
+
     def slices(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Ranges of line numbers from `first` to before `last`, each of about a slice of bytes."""
         while first < last:
@@ -130,82 +138,3 @@ class _Open:
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
             os.close(self.fd)
-
-
-class Filter:
-    """The numbers of the lines that a pattern is found in, or is not.
-
-    Args:
-        log: The lines.
-        pattern: A regular expression; case counts when it has a capital letter.
-        inverted: Keep the lines without it?
-
-    Raises:
-        re.error: It is no regular expression.
-    """
-
-    def __init__(self, log: LogFile, pattern: str, *, inverted: bool = False) -> None:
-        self.pattern = pattern
-        self.inverted = inverted
-        self.regex = compiled(pattern)
-        self.lines = array("Q")
-        self._log = log
-        self._next = 0
-
-    @property
-    def behind(self) -> bool:
-        """Are there whole lines that it has not looked at yet?"""
-        return self._next < len(self._log._starts) - 1
-
-    def extend(self) -> Iterator[int]:
-        """Look at the lines that came since the last call; yields the number of matches after each slice.
-
-        The last line is looked at only when it has its newline: it may still change.
-        """
-        whole = len(self._log._starts) - 1
-        for first, until in self._log.slices(self._next, whole):
-            hits = _matching(self.regex, self._log, first, until)
-            if self.inverted:
-                found = set(hits)
-                hits = [number for number in range(first, until) if number not in found]
-            self.lines.extend(hits)
-            self._next = until
-            yield len(self.lines)
-
-
-def compiled(pattern: str) -> re.Pattern[bytes]:
-    """A pattern as it is searched with: case counts when it has a capital letter.
-
-    Raises:
-        re.error: It is no regular expression.
-    """
-    flags = re.MULTILINE | (0 if any(letter.isupper() for letter in pattern) else re.IGNORECASE)
-    return re.compile(pattern.encode(), flags)
-
-
-def _matching(regex: re.Pattern[bytes], log: LogFile, first: int, until: int) -> list[int]:
-    """The lines from `first` to before `until` that the pattern is found in.
-
-    The whole slice is searched at once, so that lines without a match cost nothing; a match that
-    runs over the line's end is looked for again within its line.
-    """
-    base, end = log.span(first)[0], log.span(until - 1)[1]
-    text = log.read(base, end)
-    starts = [start - base for start in log._starts[first:until]] + [len(text)]
-    found: list[int] = []
-    at = 0
-    while at < len(text) and (match := regex.search(text, at)):
-        index = bisect_right(starts, match.start()) - 1
-        if index >= until - first:
-            break
-        line_end = starts[index + 1]
-        if match.end() < line_end or regex.search(text[starts[index] : line_end].rstrip(b"\n")):
-            found.append(first + index)
-        at = line_end
-    return found
-
-
-def matches(log: LogFile, regex: re.Pattern[bytes], first: int, last: int) -> Iterator[int]:
-    """The lines from `first` to before `last` that a pattern is found in, a slice at a time."""
-    for begin, until in log.slices(first, last):
-        yield from _matching(regex, log, begin, until)

@@ -12,7 +12,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tui.widgets.log_file import Filter, LogFile, matches
+from tui.widgets.log_file import LogFile
+from tui.widgets.log_filter import Filter, matches
+from tui.widgets.log_places import CLOCK, TOLD, Wanted, second_of_day
 
 PERIOD: Final = 0.08
 """Between two looks at the file, seconds."""
@@ -22,8 +24,6 @@ TURN: Final = 0.05
 
 NEAR: Final = 200
 """How many lines are looked at for one that tells its step."""
-
-_STEP: Final = re.compile(rb"(?i)\bstep[ =:]+(\d{1,12})\b")
 
 
 class LogLines:
@@ -59,6 +59,11 @@ class LogLines:
         """Are there whole lines that the filter has not looked at yet?"""
         return self.filter is not None and self.filter.behind
 
+    @property
+    def too_slow(self) -> bool:
+        """Was the filter's search given up?"""
+        return self.filter is not None and self.filter.too_slow
+
     def number(self, row: int) -> int:
         """The line number of a row; of none, 0."""
         if self.filter is None:
@@ -77,7 +82,7 @@ class LogLines:
         """Show only the lines that match, or only those that do not; an empty pattern shows all.
 
         Raises:
-            re.error: The pattern is no regular expression.
+            BadPattern: It is no regular expression.
         """
         self.filter = Filter(self.log, pattern, inverted=inverted) if pattern else None
         self._told()
@@ -110,35 +115,63 @@ class LogLines:
             return next(matches(self.log, pattern, first, self.lines), None)
         return next((row for row in range(first, self.rows) if pattern.search(self.line(row))), None)
 
-    async def at_step(self, step: int) -> int | None:
-        """The first line of that step or a later one; None when no line tells its step."""
-        return await asyncio.to_thread(self._at_step, step)
+    async def find_place(self, wanted: Wanted, first: int = 0) -> int | None:
+        """The first line that is there or beyond; None when there is none, or no line tells it.
 
-    def _at_step(self, step: int) -> int | None:
-        """Steps rise with the lines, but for a resumed run's, so halving finds the place."""
+        Args:
+            wanted: Where.
+            first: The line from which on a time of day is looked for, around the end.
+        """
+        return await asyncio.to_thread(self._find_place, wanted, first)
+
+    def _find_place(self, wanted: Wanted, first: int) -> int | None:
+        match wanted.kind:
+            case "line":
+                return min(max(0, int(wanted.value) - 1), self.lines - 1) if self.lines else None
+            case "share":
+                return int(min(wanted.value, 100) / 100 * (self.lines - 1)) if self.lines else None
+            case "time":
+                after = self._at_time(wanted.value, first, self.lines)
+                return self._at_time(wanted.value, 0, first) if after is None else after
+        return self._told_at(wanted)
+
+    def _told_at(self, wanted: Wanted) -> int | None:
+        """Steps and epochs rise with the lines, but for a resumed run's, so halving finds the place."""
         low, high, found = 0, self.lines, None
         while low < high:
             middle = (low + high) // 2
-            number, there = self._next_step(middle, high)
+            number, there = self._next_told(wanted.kind, middle, high)
             if there is None:
                 high = middle
-            elif there >= step:
+            elif there >= wanted.value:
                 high, found = middle, number
             else:
                 low = number + 1
         return found
 
-    def _next_step(self, first: int, last: int) -> tuple[int, int | None]:
-        """The next line that tells its step, and which; at most `NEAR` lines are looked at."""
+    def _next_told(self, kind: str, first: int, last: int) -> tuple[int, float | None]:
+        """The next line that tells it, and what; at most `NEAR` lines are looked at."""
         for number in range(first, min(last, first + NEAR)):
-            if (step := self.step(number)) is not None:
-                return number, step
+            if (told := self.told(kind, number)) is not None:
+                return number, told
         return first, None
 
-    def step(self, number: int) -> int | None:
-        """The step that a line tells; None when it tells none."""
-        match = _STEP.search(self.log.line(number))
-        return int(match[1]) if match else None
+    def _at_time(self, second: float, first: int, last: int) -> int | None:
+        """The first of some lines at which the time of day goes past a second."""
+        before: int | None = None
+        for begin, until in self.log.slices(first, last):
+            base = self.log.span(begin)[0]
+            for found in CLOCK.finditer(self.log.read(base, self.log.span(until - 1)[1])):
+                here = second_of_day(found.groups())
+                if here >= second and (before is None or before < second or before > here):
+                    return self.log.number_at(base + found.start())
+                before = here
+        return None
+
+    def told(self, kind: str, number: int) -> float | None:
+        """The step or the epoch that a line tells; None when it tells none."""
+        match = TOLD[kind].search(self.log.line(number))
+        return float(match[1]) if match else None
 
 
 def _a_turn(slices: Iterator[int]) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.style import Style
@@ -12,6 +13,9 @@ from rich.text import Text
 from textual.strip import Strip
 
 from tui.widgets.clean import CAP, PLAIN, segments
+
+if TYPE_CHECKING:
+    import regex
 
 ERROR: Final = r"\b(?:ERROR|CRITICAL|FATAL|Traceback|[A-Za-z]+(?:Error|Exception)|CUDA out of memory)\b|\[E\]"
 """What tells of an error, in the words of Python's and the trainers' logs."""
@@ -33,20 +37,32 @@ class Looks:
     match: Style
 
 
-def paint(line: bytes, looks: Looks, match: re.Pattern[str] | None) -> Strip:
+PATIENCE: Final = 0.02
+"""How long a filter may look for what it marks in one line, seconds."""
+
+
+def paint(line: bytes, looks: Looks, match: regex.Pattern[str] | None, *, times: bool = True) -> Strip:
     """One line as a strip of its own length.
 
     Args:
         line: At most `CAP` bytes, without its newline.
         looks: The styles.
         match: What the filter looks for; every place is marked.
+        times: Show the time that it begins with?
     """
     pieces = segments(line)
     text = Text.assemble(*((piece.text, piece.style or PLAIN) for piece in pieces), end="")
     plain = text.plain
+    for pattern, style in ((_WARNING, looks.warning), (_ERROR, looks.error)):
+        for found in pattern.finditer(plain):
+            text.stylize(style, found.start(), found.end())
+    if match is not None:
+        with contextlib.suppress(TimeoutError):
+            for found in match.finditer(plain, timeout=PATIENCE):
+                text.stylize(looks.match, found.start(), found.end())
     if begin := _TIME.match(plain):
         text.stylize(looks.time, 0, begin.end())
-    for pattern, style in ((_WARNING, looks.warning), (_ERROR, looks.error), (match, looks.match)):
-        for found in pattern.finditer(plain) if pattern else ():
-            text.stylize(style, found.start(), found.end())
+        if not times:
+            rest = plain[begin.end() :]
+            text = text[begin.end() + len(rest) - len(rest.lstrip()) :]
     return Strip(text.render(_RENDERER)).apply_style(looks.base)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from typing import Final, Literal
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,10 +13,16 @@ from textual.reactive import reactive
 from textual.widgets import Input
 
 from engine.analysis.format import count
-from engine.analysis.snapshot import JobDetail
+from engine.analysis.snapshot import JobDetail, Moment
+from engine.records import Place
 from tui.commands import Command, Commanding
+from tui.widgets.log_filter import BadPattern
+from tui.widgets.log_places import Wanted, wanted
 from tui.widgets.log_view import LogView
 from tui.widgets.title_line import TitleLine
+
+FILTERS: Final = "regular expression · enter keeps it · esc shows all"
+JUMPS: Final = "1200 or step 1200 · epoch 3 · 12:41 · line 88 · 50 % · enter goes there"
 
 
 class EditFilter(Command):
@@ -58,6 +64,21 @@ class ToggleWrap(Command):
     FOOTER = True
 
 
+class ToggleTimes(Command):
+    """Show or hide the times that lines begin with."""
+
+    KEYS = "t"
+    LABEL = "times"
+
+
+class JumpTo(Command):
+    """Go to a step, an epoch, a time of day, a line or a percentage of the log."""
+
+    KEYS = "J"
+    LABEL = "jump"
+    FOOTER = True
+
+
 class PointChart(Command):
     """Put the chart's crosshair where this line is."""
 
@@ -89,16 +110,18 @@ class LogPane(Commanding, Vertical):
         ClearFilter,
         ToggleFollow,
         NextError,
+        JumpTo,
         ToggleWrap,
+        ToggleTimes,
         PointChart,
         CopyLine,
     )
 
     class Chosen(Message):
-        """The user wants to see this step in the chart."""
+        """The user wants to see this moment in the charts."""
 
-        def __init__(self, step: int) -> None:
-            self.step = step
+        def __init__(self, moment: Moment) -> None:
+            self.moment = moment
             super().__init__()
 
     detail: reactive[JobDetail | None] = reactive(None)
@@ -111,7 +134,8 @@ class LogPane(Commanding, Vertical):
         self._left_end = False
         self._view = LogView()
         self._title = TitleLine("log")
-        self._entry = Input(placeholder="regular expression · enter keeps it · esc shows all", compact=True)
+        self._entry = Input(placeholder=FILTERS, compact=True)
+        self._jumping = False
 
     def compose(self) -> ComposeResult:
         """Title, window, the filter's entry while it is edited."""
@@ -133,7 +157,17 @@ class LogPane(Commanding, Vertical):
     # The filter
 
     def on_edit_filter(self) -> None:
-        """Open the entry."""
+        """Open the entry on the pattern."""
+        self._open_entry(FILTERS, self.pattern, jumping=False)
+
+    def on_jump_to(self) -> None:
+        """Open the entry on a place."""
+        self._open_entry(JUMPS, "", jumping=True)
+
+    def _open_entry(self, placeholder: str, value: str, *, jumping: bool) -> None:
+        self._jumping = jumping
+        self._entry.placeholder, self._entry.value = placeholder, value
+        self._entry.set_class(False, "-bad")
         self._entry.display = True
         self._entry.focus()
 
@@ -142,17 +176,35 @@ class LogPane(Commanding, Vertical):
         self.inverted = not self.inverted
 
     def on_clear_filter(self) -> None:
-        """All lines; the entry goes."""
-        self._entry.value = ""
+        """All lines; the entry goes. Leaving a jump changes nothing."""
+        if not self._jumping:
+            self.pattern = ""
         self._close_entry()
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
-        self.pattern = event.value
+        if self._jumping:
+            self._entry.set_class(bool(event.value) and wanted(event.value) is None, "-bad")
+        else:
+            self.pattern = event.value
 
     @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        place = wanted(event.value) if self._jumping else None
+        if self._jumping and event.value and place is None:
+            return
+        self._close_entry()
+        if place is not None:
+            self.run_worker(self._jump(place, event.value), group="seek", exclusive=True)
+
+    async def _jump(self, place: Wanted, said: str) -> None:
+        if not await self._view.go_to_place(place):
+            self.notify(f"No line tells of {said}.", markup=False, timeout=3)
+
     def _close_entry(self) -> None:
+        self._jumping = False
         self._entry.display = False
         self._view.focus()
 
@@ -161,7 +213,7 @@ class LogPane(Commanding, Vertical):
         try:
             self._view.let_through(self.pattern, inverted=self.inverted)
             self._entry.set_class(False, "-bad")
-        except re.error:
+        except BadPattern:
             self._entry.set_class(True, "-bad")
         self._tell()
 
@@ -179,6 +231,10 @@ class LogPane(Commanding, Vertical):
         """Wrap or cut."""
         self._view.wrap = not self._view.wrap
 
+    def on_toggle_times(self) -> None:
+        """Show or hide."""
+        self._view.times = not self._view.times
+
     async def on_next_error(self) -> None:
         """Look for it in a thread."""
         self.run_worker(self._seek_error(), group="seek", exclusive=True)
@@ -195,14 +251,17 @@ class LogPane(Commanding, Vertical):
 
     def on_point_chart(self) -> None:
         """Ask for the crosshair."""
-        if (step := self._view.step) is not None:
-            self.post_message(self.Chosen(step).set_sender(self))
+        kinds: tuple[Literal["step", "epoch"], ...] = ("step", "epoch")
+        told = ((kind, self._view.told(kind)) for kind in kinds)
+        moment = next((Moment(kind, value) for kind, value in told if value is not None), None)
+        if moment is not None:
+            self.post_message(self.Chosen(moment).set_sender(self))
 
-    def look_at_step(self, step: int | None) -> None:
-        """Show what was printed at a step; None goes back to following, if that is where we were."""
-        if step is not None:
+    def look_at(self, place: Place | None) -> None:
+        """Show what was printed at a moment; None goes back to following, if that is where we were."""
+        if place is not None:
             self._left_end = self._left_end or self._view.following
-            self.run_worker(self._view.go_to_step(step), group="seek", exclusive=True)
+            self.run_worker(self._view.go_to_place(*_ways(place)), group="seek", exclusive=True)
         elif self._left_end:
             self._left_end = False
             self._view.following = True
@@ -218,13 +277,24 @@ class LogPane(Commanding, Vertical):
         facts = [(_lines(lines.lines), "$text-muted")]
         if self.pattern:
             sign = "!" if self.inverted else "/"
-            going_on = " …" if lines.searching else ""
+            going_on = ", given up: too slow" if lines.too_slow else " …" if lines.searching else ""
             facts = [
                 (f"{sign}{self.pattern}", "bold $accent"),
                 (f"{count(lines.rows)} of {_lines(lines.lines)}{going_on}", "$text-muted"),
             ]
         facts.append(("following", "$text-muted") if self._view.following else ("frozen", "$warning"))
         self._title.facts = Content("  ").join([Content.styled(text, style) for text, style in facts])
+
+
+def _ways(place: Place) -> list[Wanted]:
+    """What a log may tell of a moment, the surest first."""
+    ways = [Wanted("step", place.step)] if place.step is not None else []
+    if place.epoch is not None:
+        ways.append(Wanted("epoch", place.epoch))
+    if place.ts is not None:
+        local = place.ts.astimezone()
+        ways.append(Wanted("time", local.hour * 3600 + local.minute * 60 + local.second))
+    return ways
 
 
 def _lines(number: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -16,9 +16,13 @@ from textual.scrollbar import ScrollTo
 from textual.strip import Strip
 
 from tui.widgets.clean import segments
-from tui.widgets.log_file import compiled
-from tui.widgets.log_lines import LogLines
+from tui.widgets.log_filter import marked
+from tui.widgets.log_lines import NEAR, LogLines
 from tui.widgets.log_paint import ERROR, Looks, paint
+from tui.widgets.log_places import Kind, Wanted
+
+if TYPE_CHECKING:
+    import regex
 
 _NEXT_ERROR = re.compile(ERROR.encode())
 
@@ -46,6 +50,8 @@ class LogView(ScrollView, can_focus=True):
 
     following: reactive[bool] = reactive(True)
     wrap: reactive[bool] = reactive(False)
+    times: reactive[bool] = reactive(True)
+    """Are the times shown that lines begin with?"""
 
     class Changed(Message):
         """There are more rows, or others, or the cursor moved."""
@@ -55,7 +61,7 @@ class LogView(ScrollView, can_focus=True):
         self.lines: LogLines | None = None
         self._cursor = 0
         self._wanted: int | None = None
-        self._match: re.Pattern[str] | None = None
+        self._match: regex.Pattern[str] | None = None
         self._widest = 0
         self._left = 0
         self._strips: LRUCache[int, Strip] = LRUCache(1024)
@@ -91,7 +97,7 @@ class LogView(ScrollView, can_focus=True):
         """Filter the rows, and keep the cursor on its line or near it.
 
         Raises:
-            re.error: The pattern is no regular expression.
+            BadPattern: It is no regular expression.
         """
         if self.lines is None:
             return
@@ -99,7 +105,7 @@ class LogView(ScrollView, can_focus=True):
         self.lines.let_through(pattern, inverted=inverted)
         self._match = None
         if pattern and not inverted:
-            self._match = re.compile(pattern, compiled(pattern).flags & re.IGNORECASE)
+            self._match = marked(pattern)
         self._renew()
 
     def go(self, row: int, *, follow: bool = False) -> None:
@@ -117,19 +123,23 @@ class LogView(ScrollView, can_focus=True):
         if self.scroll_offset.y != before:  # it was out of sight: show what stands around it
             self.scroll_to(y=max(0, row - self.size.height // 3), animate=False, immediate=True, force=True)
 
-    async def go_to_step(self, step: int) -> None:
-        """Put the cursor on the first line of that step or a later one, if there is one."""
-        if self.lines and (number := await self.lines.at_step(step)) is not None:
-            self.go_to_line(number)
+    async def go_to_place(self, *wanted: Wanted) -> bool:
+        """Put the cursor where the first of these is that the log tells; False when it tells none."""
+        for place in wanted if self.lines else ():
+            assert self.lines is not None
+            number = await self.lines.find_place(place, self.lines.number(self.cursor) + 1)
+            if number is not None:
+                self.go_to_line(number)
+                return True
+        return False
 
-    @property
-    def step(self) -> int | None:
-        """The step that the line under the cursor tells, or the one before it that tells one."""
+    def told(self, kind: Kind) -> float | None:
+        """The step or epoch that the line under the cursor tells, or the one before it that tells one."""
         if self.lines is None or not self.rows:
             return None
         first = self.lines.number(self.cursor)
-        steps = (self.lines.step(number) for number in range(first, max(-1, first - 200), -1))
-        return next((step for step in steps if step is not None), None)
+        told = (self.lines.told(kind, number) for number in range(first, max(-1, first - NEAR), -1))
+        return next((value for value in told if value is not None), None)
 
     async def go_to_next_error(self) -> bool:
         """Put the cursor on the next row that tells of an error; False when there is none below."""
@@ -242,7 +252,7 @@ class LogView(ScrollView, can_focus=True):
         assert self.lines is not None
         number = self.lines.number(row)
         if (strip := self._strips.get(number)) is None:
-            strip = paint(self.lines.line(row), self._looks(), self._match)
+            strip = paint(self.lines.line(row), self._looks(), self._match, times=self.times)
             self._strips[number] = strip
             self._widest = max(self._widest, strip.cell_length)
         return strip
@@ -268,6 +278,10 @@ class LogView(ScrollView, can_focus=True):
         """Wrap long lines or not."""
         self._left = 0
         self._settle()
+
+    def watch_times(self) -> None:
+        """Show or hide them."""
+        self._renew()
 
     def notify_style_update(self) -> None:
         """The theme changed."""

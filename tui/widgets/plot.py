@@ -70,6 +70,7 @@ class Plot:
         log_x: Logarithmic?
         log_y: Logarithmic?
         clipped: Leave outliers out?
+        banded: The line whose least and greatest values are shown as a band; None for no line.
     """
 
     lines: tuple[Line, ...]
@@ -82,6 +83,7 @@ class Plot:
     log_x: bool = False
     log_y: bool = False
     clipped: bool = False
+    banded: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,7 @@ def _runs(plot: Plot, line: Line) -> Iterator[list[CurvePoint]]:
     gaps = sorted(line.curve.bad)
     run: list[CurvePoint] = []
     gap = 0
-    for point in line.curve.points:
+    for point in _with_edges(plot, line.curve):
         drawable = abs(point.mean) < HUGE and abs(point.x) < HUGE and low <= point.x <= high
         if not drawable or (plot.log_y and point.mean <= 0) or (plot.log_x and point.x <= 0):
             continue
@@ -207,6 +209,26 @@ def _runs(plot: Plot, line: Line) -> Iterator[list[CurvePoint]]:
         run.append(point)
     if run:
         yield run
+
+
+def _with_edges(plot: Plot, curve: Curve) -> list[CurvePoint]:
+    """A curve's points in the window, with those on its edges that the lines to its neighbours cross."""
+    low = -math.inf if plot.low is None else plot.low
+    high = math.inf if plot.high is None else plot.high
+    points = [point for point in curve.points if low <= point.x <= high]
+    chain = [*([curve.before] if curve.before else []), *points, *([curve.after] if curve.after else [])]
+    if len(chain) > 1 and math.isfinite(low) and chain[0].x < low < chain[1].x:
+        points.insert(0, _between(chain[0], chain[1], low))
+    if len(chain) > 1 and math.isfinite(high) and chain[-2].x < high < chain[-1].x:
+        points.append(_between(chain[-2], chain[-1], high))
+    return points
+
+
+def _between(one: CurvePoint, other: CurvePoint, x: float) -> CurvePoint:
+    """The point at `x` on the line between two."""
+    share = (x - one.x) / (other.x - one.x)
+    mean = one.mean + (other.mean - one.mean) * share
+    return CurvePoint(x, mean, mean, mean, 1)
 
 
 def _edges(xs: list[float], plot: Plot) -> tuple[float, float]:
@@ -221,7 +243,11 @@ def _edges(xs: list[float], plot: Plot) -> tuple[float, float]:
 def _heights(runs: Sequence[list[list[CurvePoint]]], plot: Plot) -> tuple[tuple[float, float], str]:
     """The y edges, and what they leave out in words."""
     values = [_scaled(point.mean, plot.log_y) for run in runs for part in run for point in part]
-    low, high = scales.usual_range(values) if plot.clipped else (min(values), max(values))
+    if plot.clipped:
+        low, high = scales.usual_range(values)
+    else:
+        reached = values if plot.banded is None else [*values, *_band_ends(runs[plot.banded], plot.log_y)]
+        low, high = min(reached), max(reached)
     above = sum(value > high for value in values)
     below = sum(value < low for value in values)
     parts = []
@@ -232,6 +258,15 @@ def _heights(runs: Sequence[list[list[CurvePoint]]], plot: Plot) -> tuple[tuple[
         edge = 10**low if plot.log_y else low
         parts.append(f"{count(below)} below {short(float(f'{edge:.3g}'))}")
     return scales.padded(low, high), f"{' and '.join(parts)} hidden" if parts else ""
+
+
+def _band_ends(run: list[list[CurvePoint]], logarithmic: bool) -> Iterator[float]:
+    """The least and the greatest values of a line, those that can be drawn."""
+    for part in run:
+        for point in part:
+            for value in (point.low, point.high):
+                if abs(value) < HUGE and (value > 0 or not logarithmic):
+                    yield _scaled(value, logarithmic)
 
 
 def _ticks(edges: tuple[float, float], logarithmic: bool, most: int) -> list[float]:
@@ -280,9 +315,12 @@ def _canvas(
     figure.ticks_color("default")
     figure.xlim(*x)
     figure.ylim(*y)
-    for (colour, faint), run in zip(plot.colours, runs, strict=True):
+    if plot.banded is not None:
+        for part in runs[plot.banded]:
+            _band(figure, plot, part, y, plot.colours[plot.banded][1])
+    for index, ((colour, faint), run) in enumerate(zip(plot.colours, runs, strict=True)):
         smoothing = plot.smoothing if sum(map(len, run)) >= DENSE else 0.0
-        if smoothing:
+        if smoothing and index != plot.banded:
             for part in run:
                 _trace(figure, plot, part, [point.mean for point in part], y, faint)
         for part in run:
@@ -293,6 +331,16 @@ def _canvas(
     drawn = [Strip(segments(line.encode())) for line in figure.build().split("\n")[:rows]]
     drawn += [Strip([Segment(" " * columns)])] * (rows - len(drawn))
     return tuple(strip.adjust_cell_length(columns) for strip in drawn)
+
+
+def _band(
+    figure: object, plot: Plot, points: Sequence[CurvePoint], y: tuple[float, float], colour: Rgb
+) -> None:
+    """Draw what lies between the least and the greatest values, as one line that goes up and down."""
+    ends = [(point.low, point.high)[:: 1 if index % 2 else -1] for index, point in enumerate(points)]
+    xs = [_scaled(point.x, plot.log_x) for point in points for _ in (0, 1)]
+    ys = [min(max(_scaled(value, plot.log_y), y[0]), y[1]) for pair in ends for value in pair]
+    figure.plot(xs, ys, color=colour, marker="braille")  # type: ignore[attr-defined]
 
 
 def _trace(

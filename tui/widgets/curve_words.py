@@ -1,0 +1,99 @@
+"""What is said about charts: their legends, how they are looked at, what the crosshair reads. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from engine.analysis.format import count, dollars, short
+from engine.analysis.snapshot import ChartView, JobDetail
+from engine.records import Axis, Curve, Place
+from tui.widgets.chart import SMOOTHINGS, Chart
+from tui.widgets.metric_groups import Group, label
+from tui.widgets.plot import Line
+
+QUIET = "$text-muted"
+
+
+def place(x: float, axis: Axis) -> str:
+    """A place on an axis in words: `step 1 104`, `$2.02`."""
+    match axis:
+        case "step":
+            return f"step {count(x)}"
+        case "dollars":
+            return dollars(x)
+        case "hours":
+            return f"{x:.2f} h"
+        case "epoch":
+            return f"epoch {x:.2f}"
+        case "tokens":
+            return f"{short(x)} tokens"
+
+
+def legend(chart: Chart) -> Content:
+    """A chart's curves with their last values; the focused one stands out where there is a band."""
+    focused = chart.focus_line if chart.banded else None
+    parts = [
+        Content.assemble(
+            ("━ ", line.style),
+            (f"{line.label} ", f"bold {line.style}" if line is focused else QUIET),
+            (short(_last(line.curve)), "$foreground"),
+        )
+        for line in chart.lines
+    ]
+    return Content("  ").join(parts)
+
+
+def facts(chart: Chart) -> Content:
+    """How it is looked at."""
+    words = [f"x {chart.view.axis}"]
+    picture = chart.picture
+    if chart.view.low is not None or chart.view.high is not None:
+        words.append("zoomed")
+    if picture and picture.plot.clipped:
+        words.append(picture.hidden or "no outliers")
+    if chart.log_x:
+        words.append("log x")
+    if picture and picture.plot.log_y:
+        words.append("log y")
+    if SMOOTHINGS[chart.smoothing]:
+        words.append(f"smooth {chart.smoothing}/{len(SMOOTHINGS) - 1}")
+    if chart.banded:
+        words.append("min/max")
+    return Content.styled(" · ".join(words), QUIET)
+
+
+def reading(
+    detail: JobDetail, view: ChartView, drawn: Sequence[Group], chart: Chart, here: float | None
+) -> Content:
+    """What the crosshair reads: where it stands, on the other axes too, and the values of the metrics."""
+    if here is None:
+        return Content("")
+    words = [Content.assemble("▏", (place(here, view.axis), "bold"))]
+    for name in view.metrics:
+        if curve := detail.curves.get(name):
+            words.append(_value(name, curve, drawn, chart))
+    pointed = detail.pointed.place if detail.pointed else None
+    words += [Content.styled(said, QUIET) for said in _elsewhere(pointed, view.axis)]
+    return Content("  ").join(words)
+
+
+def _value(name: str, curve: Curve, drawn: Sequence[Group], chart: Chart) -> Content:
+    group = next((group for group in drawn if name in group.metrics), None)
+    point = chart.point(Line(name, curve, ""))
+    said = short(point.mean if point else None)
+    if point and chart.banded and point.high > point.low:
+        said += f" ({short(point.low)}…{short(point.high)})"
+    return Content.assemble((f"{group.label(name) if group else label(name)} ", QUIET), said)
+
+
+def _elsewhere(there: Place | None, axis: Axis) -> list[str]:
+    """The same moment on the axes that are not drawn."""
+    others: tuple[Axis, ...] = ("step", "epoch", "hours", "dollars")
+    known = [(other, there.on(other)) for other in others if other != axis] if there else []
+    return [place(x, other) for other, x in known if x is not None]
+
+
+def _last(curve: Curve) -> float | None:
+    return curve.points[-1].mean if curve.points else None

@@ -1,0 +1,108 @@
+"""Which metrics belong into one chart, and what they are called there. Pure.
+
+Nothing here knows a trainer's metrics by heart: losses and evals stand beside what they evaluate, names
+with one folder (`loss_components/span`) stand together, and so do the same figures of all GPUs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+LOSS: Final = ("loss", "eval_loss")
+
+MOST: Final = 8
+"""Curves that can be told apart in one chart."""
+
+LABELS: Final = {
+    "loss": "train",
+    "eval_loss": "eval",
+    "learning_rate": "lr",
+    "grad_norm": "grad",
+    "tokens_per_second": "tok/s",
+    "samples_per_second": "rows/s",
+}
+"""What a legend calls a metric."""
+
+_GPU: Final = re.compile(r"gpu(\d+)_(.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The metrics of one chart.
+
+    Args:
+        name: What the chart is called.
+        metrics: Their names, in the order they are drawn.
+        log: Is y logarithmic at first?
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    log: bool = False
+
+    def label(self, metric: str) -> str:
+        """What the legend of this chart calls one of its metrics."""
+        if len(self.metrics) > 1 and metric not in LOSS:
+            if found := _GPU.fullmatch(metric):
+                return f"gpu {found[1]}"
+            short = metric.removeprefix("eval_").rpartition("/")[2].replace("_", " ")
+            same = {metric.removeprefix("eval_") for metric in self.metrics}
+            if len(same) == 1:
+                return "eval" if metric.startswith("eval_") else "train"
+            return f"eval {short}" if metric.startswith("eval_") else short
+        return label(metric)
+
+
+def label(metric: str) -> str:
+    """A metric's short name."""
+    return LABELS.get(metric, metric.replace("_", " "))
+
+
+def groups(names: Iterable[str], panels: Iterable[Any] = ()) -> list[Group]:
+    """Metrics as charts, at most `MOST` curves in each.
+
+    Args:
+        names: What there is.
+        panels: The spec's `panels`, as its JSON has them. They come after the losses; what is in one of
+            them is in no other chart.
+    """
+    known = list(names)
+    asked = [group for panel in panels if isinstance(panel, Mapping) and (group := _asked(panel, known))]
+    taken = {name for group in asked for name in group.metrics} - set(LOSS)
+    together: dict[str, list[str]] = {}
+    for name in known:
+        if name not in LOSS and name not in taken:
+            together.setdefault(_group(name), []).append(name)
+    losses = Group("loss", tuple(name for name in LOSS if name in known) or LOSS)
+    return [losses, *asked, *(part for name, metrics in together.items() for part in _parts(name, metrics))]
+
+
+def _asked(panel: Mapping[str, Any], known: Sequence[str]) -> Group | None:
+    """A panel of the spec; None when there is nothing of it yet."""
+    patterns, most = panel.get("metrics"), panel.get("most")
+    if not isinstance(patterns, (list, tuple)):
+        return None
+    found = [name for name in known if any(fnmatchcase(name, str(pattern)) for pattern in patterns)]
+    shown = tuple(found[: most if isinstance(most, int) and most > 0 else MOST])
+    return Group(str(panel.get("name", "")), shown, bool(panel.get("log"))) if shown else None
+
+
+def _group(metric: str) -> str:
+    """What the chart is called that a metric belongs into."""
+    if found := _GPU.fullmatch(metric):
+        return f"gpu {found[2].replace('_', ' ')}"
+    base = metric.removeprefix("eval_")
+    folder = base.rpartition("/")[0]
+    return folder or LABELS.get(base, base.replace("_", " "))
+
+
+def _parts(name: str, metrics: list[str]) -> list[Group]:
+    """A group, or several where it has too many curves for one chart."""
+    pieces = [tuple(metrics[at : at + MOST]) for at in range(0, len(metrics), MOST)]
+    if len(pieces) == 1:
+        return [Group(name, pieces[0])]
+    return [Group(f"{name} {index}/{len(pieces)}", piece) for index, piece in enumerate(pieces, 1)]
