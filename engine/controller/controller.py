@@ -109,6 +109,11 @@ class Controller:
         return [await asyncio.to_thread(self._store.job, job_id) for job_id in job_ids]
 
     @property
+    def attended(self) -> list[str]:
+        """The jobs that are under way in this session, or whose machines are."""
+        return self._following.attended
+
+    @property
     def links(self) -> Mapping[str, Link]:
         """What each followed job's stream says of its connection."""
         return self._following.links

@@ -55,6 +55,11 @@ class Following:
         return task is not None and not task.done()
 
     @property
+    def attended(self) -> list[str]:
+        """The jobs that are followed, or seen off."""
+        return [job_id for job_id, task in self._tasks.items() if not task.done()]
+
+    @property
     def links(self) -> Mapping[str, Link]:
         """What each followed job's stream says of its connection."""
         return {job_id: stream.link for job_id, stream in self._streams.items()}

@@ -38,6 +38,10 @@ class Server:
         keygen(self.key)
         self.new_host_key()
 
+    def authorize(self, public_key: str) -> None:
+        """Let that key in, and no other."""
+        (self.folder / "authorized_keys").write_text(f"{public_key}\n")
+
     def new_host_key(self) -> None:
         """Make it another machine."""
         for path in self.folder.glob("host_key*"):
@@ -46,7 +50,8 @@ class Server:
 
     def start(self) -> None:
         authorized = self.folder / "authorized_keys"
-        shutil.copyfile(f"{self.key}.pub", authorized)
+        if not authorized.exists():
+            shutil.copyfile(f"{self.key}.pub", authorized)
         lines = [
             "ListenAddress 127.0.0.1",
             f"Port {self.port}",

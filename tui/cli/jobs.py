@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
 
 from engine.analysis import format as words
+from engine.analysis.spending import Spent, best_checkpoint, cost_after
 from engine.errors import BadInput
 from engine.records import Alert, Job, Trend
 from tui.cli.options import job_argument, json_option
@@ -105,14 +107,29 @@ def of(done: float | None, total: float | None) -> str:
 @job_argument
 @json_option
 def show(job: str, as_json: bool) -> None:
-    """Show all that is known of a run."""
+    """Show all that is known of a run, and where its time and money went."""
+    from engine.controller.phases import spent
+
     with up_to_date() as store:
         found = store.find(job)
         trend, alerts = store.trend(found.id), store.alerts(found.id)
+        spending = [] if found.replay else spent(store, found)
+        after = cost_after(found, best_checkpoint(found, store.checkpoints(found.id)))
     if as_json:
-        emit("job", found, trend=trend, alerts=alerts)
+        emit("job", found, trend=trend, alerts=alerts, spending=spending, cost_after_best=after)
     else:
         _show(found, trend, alerts)
+        _spending(spending, after)
+
+
+def _spending(spending: Sequence[Spent], after: float | None) -> None:
+    """Where the time and the money went, the most expensive phase first."""
+    if spending and any(item.dollars for item in spending):
+        parts = [
+            f"{item.phase} {words.duration(item.seconds)} {words.dollars(item.dollars)}" for item in spending
+        ]
+        beside = f" · of that after the best checkpoint {words.dollars(after)}" if after else ""
+        line(one_line(f"spent: {', '.join(parts)}{beside}"))
 
 
 def _show(job: Job, trend: Trend | None, alerts: list[Alert]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,10 +19,12 @@ from engine.records import Job
 from tui.cli.errors import FAILED
 from tui.cli.options import json_option
 from tui.cli.output import emit, line, one_line
+from tui.cli.renting import Telling, asked, confirmed, limit_options, limits_set, may_rent
 from tui.cli.workplace import carry_out, opened
 
 if TYPE_CHECKING:
     from engine.controller import Controller, preparation
+    from engine.job.estimate import Estimate
     from engine.job.spec import JobSpec
 
 TRAINERS: Final = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
@@ -36,10 +40,18 @@ ROOM: Final = 50_000_000
     "--set", "changes", metavar="KEY=VALUE", multiple=True, help="Set a key, such as training.epochs=2."
 )
 @click.option(
-    "--on", "place", metavar="MACHINE", help="Where: local, or ssh://user@host:port. Else as the file says."
+    "--on",
+    "place",
+    metavar="MACHINE",
+    help="Where: local, runpod, or ssh://user@host:port. Else as the file says.",
 )
 @click.option("--dry-run", is_flag=True, help="Check spec and data, and show what would be launched.")
-@click.option("--gpu", metavar="NAME", help="Estimate the time of a dry run for that GPU, such as H100.")
+@click.option(
+    "--gpu", metavar="NAME", help="Rent that GPU, such as H100 SXM; or estimate the time of a dry run for it."
+)
+@click.option("--gpu-count", type=click.IntRange(1, 16), metavar="N", help="Rent a machine with N of them.")
+@limit_options
+@click.option("--yes", "-y", is_flag=True, help="Rent without asking; for scripts.")
 @click.option("--wait", is_flag=True, help="Report until it ends; exit 1 unless it completes.")
 @json_option
 def launch(
@@ -48,8 +60,11 @@ def launch(
     place: str | None,
     dry_run: bool,
     gpu: str | None,
+    gpu_count: int | None,
+    yes: bool,
     wait: bool,
     as_json: bool,
+    **limits: float | None,
 ) -> int:
     """Start a job from a job file or a template.
 
@@ -58,7 +73,8 @@ def launch(
     from engine.controller import preparation
     from tui.cli.settings import placed, spec_of
 
-    chosen = spec_of(spec, (*changes, *placed(place)))
+    chosen = spec_of(spec, (*changes, *placed(place), *limits_set(limits)))
+    chosen = _with_gpus(chosen, gpu, gpu_count)
     # Checked before anything is opened, so that of bad input nothing is written.
     data = preparation.check(chosen)
     if dry_run:
@@ -66,7 +82,14 @@ def launch(
     if chosen.pod.provider == "local":
         need_trainers()
     need_room(Home.default().path, Path(chosen.dataset.path).stat().st_size)
-    job = _launched(chosen, wait, as_json)
+    if chosen.pod.provider == "runpod":
+        may_rent(chosen, yes)
+        job = _rented(chosen, data, limits, yes, wait, as_json)
+        if job is None:
+            line("Nothing was rented.", err=as_json)
+            return FAILED
+    else:
+        job = _launched(chosen, wait, as_json)
     if as_json:
         emit("job", job)
     elif not wait:
@@ -76,17 +99,23 @@ def launch(
     return FAILED if wait and job.status != Status.COMPLETED else 0
 
 
+def _with_gpus(spec: JobSpec, gpu: str | None, count: int | None) -> JobSpec:
+    """The spec with the GPUs that were asked for, where they are rented."""
+    if spec.pod.rent is None:
+        if count is not None:
+            raise BadInput("--gpu-count is for machines that are rented", "Add --on runpod.")
+        return spec
+    changes = {"gpu": (gpu,) if gpu else spec.pod.rent.gpu, "gpu_count": count or spec.pod.rent.gpu_count}
+    rent = spec.pod.rent.model_copy(update=changes)
+    return spec.model_copy(update={"pod": spec.pod.model_copy(update={"rent": rent})})
+
+
 def _dry_run(spec: JobSpec, data: preparation.Data, gpu: str | None, as_json: bool) -> int:
     import yaml
 
-    from engine.job import dataset, estimate
+    from engine.job import estimate
 
-    rows, held_out = len(data.train.rows), data.eval.rows if data.eval is not None else None
-    if held_out is None:
-        train, held_out = dataset.split(data.train, spec.dataset, spec.training.seed)
-    else:
-        train = data.train.rows
-    found = estimate.estimate(spec, train, len(held_out), gpu=gpu)
+    rows, found = len(data.train.rows), _estimate(spec, data, gpu)
     if as_json:
         emit("spec", spec.to_json(), rows=rows, estimate=found.to_json())
     else:
@@ -95,6 +124,49 @@ def _dry_run(spec: JobSpec, data: preparation.Data, gpu: str | None, as_json: bo
             line(f"# {told}")
         line(f"# {rows} rows, all fit for {spec.method}. Nothing was launched.")
     return 0
+
+
+def _estimate(spec: JobSpec, data: preparation.Data, gpu: str | None) -> Estimate:
+    from engine.job import dataset, estimate
+
+    if data.eval is None:
+        train, held_out = dataset.split(data.train, spec.dataset, spec.training.seed)
+    else:
+        train, held_out = data.train.rows, data.eval.rows
+    return estimate.estimate(spec, train, len(held_out), gpu=gpu)
+
+
+def _rented(
+    spec: JobSpec,
+    data: preparation.Data,
+    limits: Mapping[str, float | None],
+    yes: bool,
+    wait: bool,
+    as_json: bool,
+) -> Job | None:
+    """The job on a rented machine; None when its price was not confirmed."""
+    from tui.cli.watching import watch
+
+    def say(text: str) -> None:
+        line(one_line(text), err=as_json)
+
+    with opened() as store:
+
+        async def start(controller: Controller) -> Job | None:
+            wanted, quote = spec, await controller.quote(spec)
+            found = _estimate(spec, data, quote.offers[0].gpu_name)
+            if not yes:
+                wanted = asked(spec, limits, found, quote)
+                quote = replace(quote, limits=wanted.limits)
+            if not confirmed(wanted, quote, found, yes=yes, err=as_json):
+                return None
+            with Telling(store, say) as telling:
+                job = await controller.launch(wanted, quote=quote, trying=telling.trying)
+            if wait:
+                (job,) = await watch(controller, store, [job], say)
+            return job
+
+        return carry_out(store, start)
 
 
 def _launched(spec: JobSpec, wait: bool, as_json: bool) -> Job:

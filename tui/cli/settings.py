@@ -34,20 +34,24 @@ def spec_of(given: str, changes: Iterable[str]) -> JobSpec:
 
 
 def placed(machine: str | None) -> list[str]:
-    """The changes that put a job on a machine: `local`, or an SSH address; none for None.
+    """The changes that put a job on a machine: `local`, `runpod`, or an SSH address; none for None.
 
     Raises:
-        BadInput: It is neither.
+        BadInput: It is none of these.
     """
     if machine is None:
         return []
+    nowhere = [f"pod.{name}=null" for name in ("host", "user", "port", "key")]
+    if machine == "runpod":
+        return [*nowhere, "pod.provider=runpod"]
     if machine == "local":
-        return [f"pod.{name}=null" for name in ("host", "user", "port", "key")] + ["pod.provider=local"]
+        return [*nowhere, "pod.rent=null", "pod.provider=local"]
     from engine.pods.ssh_address import SSHAddress
 
     address = SSHAddress.parse(machine)
     given = {"host": address.host, "user": address.user, "port": address.port}
-    return ["pod.provider=ssh", *(f"pod.{name}={json.dumps(value)}" for name, value in given.items())]
+    there = [f"pod.{name}={json.dumps(value)}" for name, value in given.items()]
+    return ["pod.provider=ssh", "pod.rent=null", *there]
 
 
 def nested(changes: Iterable[str]) -> dict[str, Any]:

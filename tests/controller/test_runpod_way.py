@@ -1,0 +1,96 @@
+"""The whole way on a rented machine, from the command line: price, create, train, fetch, verify, gone."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.home import Home
+from engine.store.sqlite import SQLiteStore
+from tests.conftest import Podium
+from tests.emulators.runpod import Clock, Emulator, Stages
+from tests.emulators.runpod.contract import contract
+from tests.emulators.runpod.machines import Machines
+
+ROOT = Path(__file__).parents[2]
+ON = [
+    "--on", "runpod",
+    "--set", "pod.folder=~/.podium",
+    "--set", f"pod.python={sys.executable}",
+    "--max-hours", "2",
+    "--max-cost", "3",
+]  # fmt: skip
+SECRETS = {"HF_TOKEN": "hf_plantedplantedplanted"}
+
+pytestmark = pytest.mark.skipif(getpass.getuser() != "root", reason="sshd on loopback lets only root in here")
+
+
+@pytest.fixture
+def runpod(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    if contract() is None:
+        pytest.skip("the official description of RunPod's API is not at hand")
+    with Emulator(clock=Clock(speed=1.0)) as emulator:
+        emulator.account.stages = lambda: Stages(starting=0.1, running=0.2, ports=0.4)
+        monkeypatch.setenv("RUNPOD_API_KEY", emulator.account.key)
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", emulator.url)
+        yield emulator
+    assert emulator.violations == []
+
+
+@pytest.fixture
+def machines(runpod: Emulator, tmp_path: Path) -> Iterator[Machines]:
+    inside = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    with Machines(runpod, tmp_path / "machines", inside) as machines:
+        yield machines
+
+
+@pytest.mark.training
+def test_the_tiny_model_goes_the_whole_way(
+    podium: Podium, runpod: Emulator, machines: Machines, home: Path, tmp_path: Path
+) -> None:
+    done = podium(
+        "launch", ROOT / "examples" / "tiny.yaml", *ON, "--set", "training.epochs=2", "--yes", "--wait",
+        env=SECRETS, timeout=400,
+    )  # fmt: skip
+    logs = [path.read_text() for path in (tmp_path / "machines").glob("*/boot.log")]
+    assert done.returncode == 0, (done.stderr, done.stdout, logs)
+    print(done.stdout, done.stderr)
+    # The cheapest that fits was confirmed, with its worst cost.
+    assert "1 × $0.17 = $0.17 an hour" in done.stdout
+    assert "★ best so far" in done.stdout
+    (pod,) = runpod.account.pods.values()
+    assert pod.spec["name"].startswith("podium-")
+    assert runpod.account.status(pod) == "TERMINATED"
+    store = SQLiteStore(Home(home).database)
+    (job,) = store.jobs()
+    assert (job.pod_id, job.pod_status, job.cost_per_hour) == (pod.id, "terminated", 0.17)
+    # What was to be kept is here, and what it cost is known by phase.
+    best = next(item for item in store.checkpoints(job.id) if item.is_best)
+    assert (Home(home).job(job.id).checkpoint(best.step) / "model.safetensors").exists()
+    store.close()
+    shown = json.loads(podium("show", job.id, "--json").stdout)
+    phases = {item["phase"]: item for item in shown["spending"]}
+    assert {"provision", "upload", "install", "load", "train", "eval", "fetch"} <= set(phases)
+    assert shown["job"]["cost_total"] == pytest.approx(sum(item["dollars"] for item in phases.values()))
+    secret_free([home, tmp_path / "machines"], runpod, done.stdout + done.stderr)
+    assert not list(Home(home).machines.glob("*/id_*"))
+
+
+def secret_free(places: list[Path], runpod: Emulator, said: str) -> None:
+    """No secret of the laptop's stands in any file, nor in what was said; no key in what was sent."""
+    secrets = [*SECRETS.values(), runpod.account.key]
+    assert not [secret for secret in secrets if secret in said]
+    for path in (path for place in places for path in place.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        assert not [secret for secret in secrets if secret.encode() in content], path
+        if path.name == "job.json":
+            assert b"id_ed25519" not in content
+    sent = json.dumps([request.body for request in runpod.requests])
+    assert not [secret for secret in secrets if secret in sent]
+
+

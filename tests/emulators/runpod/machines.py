@@ -1,0 +1,144 @@
+"""The emulated account's pods as real machines: an OpenSSH server each, a fake nvidia-smi, the real guard.
+
+    with Emulator(clock=Clock(speed=1)) as runpod, Machines(runpod, tmp_path) as machines: …
+
+A pod's server lets in the key that it was created with and no other. Its first process is what the request
+says: our start command, with the environment that RunPod gives a container.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.home import Home
+from engine.job.folder import JobFolder
+from engine.supervisor.process import end_leftovers
+from tests.emulators.runpod.account import Pod
+from tests.emulators.runpod.server import Emulator
+from tests.emulators.sshd import Server, sshd
+
+NVIDIA_SMI = """\
+#!{python} -IS
+# Prints real-format rows: of a query, the fields that it asks for.
+import sys
+FIGURES = {{
+    "timestamp": "2026/11/21 13:00:00.000", "name": "NVIDIA GeForce RTX 4090", "utilization.gpu": "97",
+    "memory.used": "1021", "memory.total": "24564", "temperature.gpu": "61", "power.draw": "[N/A]",
+}}
+asked = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("--query-gpu=")]
+for index in range({gpus}):
+    row = {{**FIGURES, "index": str(index)}}
+    print(", ".join(row.get(field, "[N/A]") for field in asked[0].split(",")))
+"""
+
+
+class Machines:
+    """The machines of an account's pods.
+
+    Args:
+        runpod: The emulator.
+        folder: Where their files are.
+        environment: What their sessions have besides.
+        guarded: Does the start command run?
+    """
+
+    def __init__(
+        self,
+        runpod: Emulator,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        guarded: bool = True,
+    ) -> None:
+        self.runpod, self.folder, self.guarded = runpod, folder, guarded
+        self.environment = dict(environment or {})
+        self.servers: dict[str, Server] = {}
+        self._first: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Machines:
+        self.runpod.account.watchers.append(self._watch)
+        self.runpod.account.endpoint = lambda pod: ("127.0.0.1", self.servers[pod.id].port)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for identifier in list(self.servers):
+            self._off(identifier)
+
+    def root(self, identifier: str) -> Path:
+        """Podium's folder on a pod, for `pod.folder` of `~/.podium`."""
+        return self.servers[identifier].folder / ".podium"
+
+    def job(self, identifier: str, job_id: str) -> JobFolder:
+        return JobFolder(self.root(identifier) / "jobs" / job_id)
+
+    def _watch(self, event: str, pod: Pod) -> None:
+        if event in ("created", "started"):
+            self._on(pod)
+        else:
+            self._off(pod.id)
+
+    def _on(self, pod: Pod) -> None:
+        """Boot: the container's disk is there, sshd comes up, the first process runs."""
+        folder = self.folder / pod.id
+        tools = folder / "bin"
+        tools.mkdir(parents=True, exist_ok=True)
+        tool = tools / "nvidia-smi"
+        tool.write_text(NVIDIA_SMI.format(python=sys.executable, gpus=self.runpod.account.gpus(pod)))
+        tool.chmod(0o755)
+        inside = {
+            **self.environment,
+            "HOME": str(folder),
+            "PATH": f"{tools}:{os.environ['PATH']}",
+        }
+        server = self.servers[pod.id] = sshd(folder, inside)
+        server.authorize(pod.spec.get("env", {}).get("PUBLIC_KEY", ""))
+        if self.guarded and pod.spec.get("args"):
+            self._boot(pod, inside, folder)
+
+    def _boot(self, pod: Pod, inside: Mapping[str, str], folder: Path) -> None:
+        """The first process; /tmp is the container's own there."""
+        own = {**inside, **pod.spec["env"], "RUNPOD_POD_ID": pod.id, "RUNPOD_API_KEY": pod.key}
+        # There is an sshd already: the image's start has nothing to do.
+        nothing = folder / "bin" / "start.sh"
+        nothing.write_text("#!/bin/sh\n")
+        nothing.chmod(0o755)
+        own |= {"PODIUM_IMAGE_START": str(nothing)}
+        args = pod.spec["args"].replace("/tmp/", f"{folder}/")
+        script = f'import os; os.chdir("{folder}"); os.execvp("sh", ["sh", "-c", {args!r}])'
+        own["PODIUM_START"] = _moved(own["PODIUM_START"], folder)
+        with (folder / "boot.log").open("ab") as log:
+            self._first[pod.id] = subprocess.Popen(
+                [sys.executable, "-c", script], env=own, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def _off(self, identifier: str) -> None:
+        """The machine is switched off: everything on it dies at once."""
+        first = self._first.pop(identifier, None)
+        if first is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(first.pid, signal.SIGKILL)
+            first.wait()
+        server = self.servers.get(identifier)
+        if server is None:
+            return
+        server.stop()
+        there = Home(server.folder / ".podium")
+        for pid in server.started():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for folder in there.jobs.iterdir() if there.jobs.exists() else ():
+            end_leftovers(there.job(folder.name), None, None, grace=0)
+
+
+def _moved(script: str, folder: Path) -> str:
+    """The start script with its files in a folder of the pod's."""
+    import base64
+
+    text = base64.b64decode(script).decode().replace("/tmp/", f"{folder}/")
+    return base64.b64encode(text.encode()).decode()
