@@ -20,6 +20,7 @@ SHIPPED = (
     "engine/__init__.py",
     "engine/errors.py",
     "engine/job",
+    "engine/script",
     "engine/supervisor",
     "engine/trainer",
 )
@@ -65,8 +66,8 @@ def imported(bundle: Path, module: str, *interpreter: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("package", ["scorer", "engine/supervisor"])
-def test_scorer_and_supervisor_need_nothing_but_the_standard_library(bundle: Path, package: str) -> None:
+@pytest.mark.parametrize("package", ["scorer", "engine/script", "engine/supervisor"])
+def test_scorer_supervisor_and_scripts_need_nothing_but_the_standard_library(bundle: Path, package: str) -> None:
     for module in modules(bundle, package):
         loaded = imported(bundle, module, BASE, "-I", "-S")
         roots = {name.partition(".")[0] for name in loaded}

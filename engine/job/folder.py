@@ -65,6 +65,16 @@ class JobFolder:
         return self.path / "checkpoints"
 
     @property
+    def work(self) -> Path:
+        """A script's own copy of what was synced for it: where it runs."""
+        return self.path / "work"
+
+    @property
+    def luggage(self) -> Path:
+        """What a script's run brings along: place -> hash, size, mode and where it came from."""
+        return self.path / "luggage.json"
+
+    @property
     def final(self) -> Path:
         """The model that training ends with: the best checkpoint's weights."""
         return self.path / "final"

@@ -17,6 +17,7 @@ SHIPPED: Final = (
     "engine/__init__.py",
     "engine/errors.py",
     "engine/job",
+    "engine/script",
     "engine/supervisor",
     "engine/trainer",
 )

@@ -73,10 +73,14 @@ class Node:
 def command(folder: JobFolder) -> tuple[str, ...]:
     """The command of our own trainer, in this very interpreter, with its way of finding modules.
 
+    A script has a runner in its place, once: how many processes it wants is its own affair.
+
     Raises:
         BadNode: See `Node.read`.
     """
     python = (sys.executable, *(("-P",) if sys.flags.safe_path else ()), "-m")
+    if read_json(folder.spec).get("method") == "script":
+        return (*python, "engine.script")
     node = Node.read(folder)
     processes = _whole(_section(folder).get("processes"), 0) or max(1, gpus())
     if processes == 1 and node.nodes == 1:
