@@ -34,6 +34,7 @@ GUARD: Final = (
     "engine/supervisor/guarded.py",
     "engine/supervisor/limits.py",
     "engine/supervisor/locks.py",
+    "engine/supervisor/process.py",
 )
 """The modules that the guard needs; they import nothing else but the standard library."""
 
@@ -55,7 +56,12 @@ else
     ssh-keygen -A
     "$(command -v sshd || echo /usr/sbin/sshd)"
 fi
-leave() { [ -n "$guard" ] && kill -TERM "$guard" && wait "$guard"; exit 0; }
+leave() {
+    trap '' TERM INT
+    [ -n "$guard" ] || { "$PODIUM_PYTHON" -I /tmp/podium-guard.zip & guard=$!; sleep 1; }
+    kill -TERM "$guard" && wait "$guard"
+    exit 0
+}
 trap leave TERM INT
 deaths=0
 while true; do

@@ -32,15 +32,16 @@ from engine.supervisor.ending import Api, How, Proof, Tool, Ways
 from engine.supervisor.guarded import guard_file, kept_file, make_room
 from engine.supervisor.limits import Limits
 from engine.supervisor.locks import holder
+from engine.supervisor.process import start_of
 
 _DEPTH: Final = 5
 """How deep it is looked for news below Podium's folder: an environment's packages are there."""
 _DEFINITE: Final = (Unauthorized, Forbidden, NoSuchPod, Conflict)
 """Asking again will hardly help."""
-_KEPT: Final = (
-    "proven_at", "rate", "clustered", "refused", "got", "idle_since", "arrived", "arrived_at",
-)  # fmt: skip
+_KEPT: Final = ("proven_at", "rate", "clustered", "refused")
 """What the next guard goes on with."""
+_OF_ONE_START: Final = ("got", "idle_since", "arrived", "arrived_at")
+"""And what only one of the same start of the pod does: after a stop the pod waits for its job again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,12 @@ class Guard:
         self._file = guard_file(told.root)
         kept = read_json(self._file)
         self._clock = PodClock(kept)
-        self._state: dict[str, Any] = {key: kept.get(key) for key in _KEPT}
+        start = f"{os.getppid()} {start_of(os.getppid())}"
+        same = _OF_ONE_START if kept.get("start") == start else ()
+        self._state: dict[str, Any] = dict.fromkeys((*_KEPT, *_OF_ONE_START))
+        self._state |= {key: kept.get(key) for key in (*_KEPT, *same)} | {"start": start}
+        if not same:
+            self._state["arrived_at"] = self._clock.seconds()
         self._limits = self._with_rate(self._state["rate"])
         self._noted = self._looked = -1e9
         self._proof_due = 0.0
@@ -221,8 +227,9 @@ class Guard:
         self._tell(why)
         self._make_them_leave()
         self._wait.reset()
-        self._state.update(ending=why, how=self.how)
         while not self.leave:
+            self._state.update(ending=why, how=self.how)
+            self._note(now=True)
             try:
                 self._state["ordered"] = self._ways.end(self.how)
                 pause = self._pace.again
