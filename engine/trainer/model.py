@@ -57,7 +57,21 @@ def _model(spec: JobSpec, source: str, revision: str | None) -> Any:
         options["attn_implementation"] = spec.model.attention
     if spec.quantization is not None:
         options["quantization_config"] = _quantization(spec)
-    return _loaded(AutoModelForCausalLM, "model", spec, source, revision, **options)
+    loaded = _loaded(AutoModelForCausalLM, "model", spec, source, revision, **options)
+    if spec.quantization is not None:
+        _keep_differentiable(loaded)
+    return loaded
+
+
+def _keep_differentiable(model: Any) -> None:
+    """Bitsandbytes must not repack 4-bit weights on CPUs with AVX512-BF16.
+
+    It does so in the first evaluation or rollout, for a kernel without a gradient, and goes on with that
+    kernel in training: from then on nothing flows back through quantized layers, and nothing says so.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def load_tokenizer(spec: JobSpec, source: str, revision: str | None) -> Any:
