@@ -22,14 +22,22 @@ def read_table(path: Path) -> ForeignRun:
     Raises:
         BadInput: A row is broken, or no column is an eval loss.
     """
-    rows = _json_lines(path) if path.suffix.lower() in JSON_LINES else _csv_rows(path)
-    history = read_history(rows)
+    history = read_history(table_rows(path))
     if not history.scorable:
         raise BadInput(f"{path}: no column is an eval loss", "Name the columns step, loss and eval_loss.")
     checkpoints = tuple(
         ForeignCheckpoint(step, history.epochs[step], history.evals[step]) for step in sorted(history.evals)
     )
     return ForeignRun(path.stem, checkpoints, "table", path, history.formula)
+
+
+def table_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of such a file, by the names of its columns.
+
+    Raises:
+        BadInput: One is broken.
+    """
+    return _json_lines(path) if path.suffix.lower() in JSON_LINES else _csv_rows(path)
 
 
 def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
