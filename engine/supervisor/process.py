@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,7 @@ class Trainer:
     def __init__(self, argv: Sequence[str], folder: JobFolder, attempt: int) -> None:
         environment = {
             **os.environ,
+            **allocator(os.environ, gpu=shutil.which("nvidia-smi") is not None),
             MARK: str(folder.path),
             "PODIUM_ATTEMPT": str(attempt),
             "PYTHONUNBUFFERED": "1",
@@ -74,6 +76,17 @@ class Trainer:
         """SIGKILL to the whole group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+
+
+def allocator(environment: Mapping[str, str], gpu: bool) -> dict[str, str]:
+    """Variables that keep GPU memory from falling to pieces where lengths vary; the user's own settings stay.
+
+    Args:
+        environment: The variables that there are.
+        gpu: Is there one of NVIDIA's?
+    """
+    given = any(environment.get(name) for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"))
+    return {"PYTORCH_ALLOC_CONF": "expandable_segments:True"} if gpu and not given else {}
 
 
 def end_leftovers(folder: JobFolder, pid: int | None, start: str | None, grace: float) -> int:

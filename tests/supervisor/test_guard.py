@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from engine.job.events import EventType
 from engine.supervisor.host import Gpus
 from engine.supervisor.limits import Limits
+from engine.supervisor.process import allocator
 from tests import standin
 from tests.processes import until
 from tests.supervisor.conftest import Bench, end
@@ -130,3 +132,27 @@ def test_a_hung_tool_is_told_once_and_leaves_nothing_behind(
     gpus.read()
     assert gpus.hangs
     gpus.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "expandable_segments:True"),
+        ({"PYTORCH_ALLOC_CONF": "max_split_size_mb:64"}, "max_split_size_mb:64"),
+        ({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64"}, "None"),
+    ],
+)
+def test_gpu_memory_is_kept_whole_unless_the_user_says_how(
+    given: dict[str, str], expected: str, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    nvidia_smi(tmp_path / "bin", monkeypatch, f"echo '{ROW.format(busy=50)}'")
+    bench.run([sys.executable, "-c", "import os; print(os.environ.get('PYTORCH_ALLOC_CONF'))"])
+    assert bench.folder.log.read_text().splitlines()[-1] == expected
+
+
+def test_without_a_gpu_its_allocator_is_left_alone() -> None:
+    assert allocator({}, gpu=False) == {}
