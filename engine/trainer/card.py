@@ -132,9 +132,20 @@ def _merged(parity: Parity | None) -> list[str]:
         return []
     return [
         f"The merged model's loss differs from the adapter's by {parity.loss_difference:+.2e} nats a token "
-        f"on {parity.rows} eval rows, its logits by at most {parity.max_logit_difference:.2e}.",
+        f"on {parity.rows} eval rows, its logits by at most {parity.max_logit_difference:.2e}."
+        + _trained_on_quantized(parity),
         "",
     ]
+
+
+def _trained_on_quantized(parity: Parity) -> str:
+    if parity.quantized_loss is None:
+        return ""
+    merged = _shown(parity.loss + parity.loss_difference)
+    return (
+        f" It was trained on a quantized base, where these rows' loss is {_shown(parity.quantized_loss)};"
+        f" merged into the whole one it is {merged}."
+    )
 
 
 def _rows(start: Mapping[str, Any]) -> str:

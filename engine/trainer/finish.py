@@ -105,7 +105,8 @@ def _parity(made: Path) -> Parity | None:
     if not isinstance(told, dict):
         return None
     floats = ("max_logit_difference", "loss", "loss_difference")
-    return Parity(**told | {name: number(told[name]) for name in floats})
+    quantized = number(told.get("quantized_loss"))
+    return Parity(**told | {name: number(told[name]) for name in floats} | {"quantized_loss": quantized})
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -140,6 +141,9 @@ def _merge(attempt: Attempt, spec: JobSpec, aside: Path, best: checkpoints.Check
     write_json(aside / MADE, plain(read_json(aside / MADE) | {"parity": asdict(parity)}))
     loss, logits = parity.loss_difference, parity.max_logit_difference
     told = f"merged: the loss differs by {loss:+.2e}, logits by {logits:.2e} at most"
+    if parity.quantized_loss is not None:
+        merged = parity.loss + parity.loss_difference
+        log.line(f"on the quantized base the loss was {parity.quantized_loss:.4f}; merged it is {merged:.4f}")
     if parity.within:
         log.line(told)
     else:

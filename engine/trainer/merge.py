@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,18 +16,24 @@ ROWS: Final = 4
 TOKENS: Final = 128
 """How many eval rows are compared, and how many of the last tokens of each: logits are large."""
 
-TOLERANCE: Final = {"bf16": 0.02, "fp16": 0.005, "fp32": 1e-4}
-"""How far the losses may lie apart, nats a token, by dtype.
+DTYPE: Final = "bf16"
+"""What a model is merged in, whatever it was trained in: what serves models takes it."""
 
-A merged weight is rounded once more than base and adapter apart: by 2⁻⁹ of itself in bf16 (8 bits of
-precision), 2⁻¹² in fp16, 2⁻²⁵ in fp32. That moves logits by about as much of their own size, a little
-more with depth; the loss is a mean over tokens whose errors have either sign.
+TOLERANCE: Final = 0.02
+"""How far the losses may lie apart, nats a token.
+
+A merged weight is rounded once more than base and adapter apart: by 2⁻⁹ of itself (bf16 has 8 bits of
+precision). That moves logits by about as much of their own size, a little more with depth; the loss is a
+mean over tokens whose errors have either sign.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
     """How the merged model differs from base and adapter apart, both in the dtype of the merge.
+
+    An adapter that was trained on a quantized base has learnt to live with that one's roundings, which the
+    merged model lacks: how it does on that base is told too.
 
     Args:
         max_logit_difference: The greatest difference of any logit.
@@ -36,6 +42,8 @@ class Parity:
         rows: Eval rows compared.
         tokens: Their tokens.
         within: Does the loss differ by no more than `TOLERANCE`?
+        quantized_loss: The mean loss of the quantized base with the adapter, as it was trained; None for
+            an adapter of a base that was not quantized.
     """
 
     max_logit_difference: float
@@ -44,6 +52,7 @@ class Parity:
     rows: int
     tokens: int
     within: bool
+    quantized_loss: float | None = None
 
 
 def merge(
@@ -52,7 +61,7 @@ def merge(
     """Merge an adapter into its base, loaded anew without quantization, and compare what is on the disk.
 
     Args:
-        spec: The job with the dtype to merge in.
+        spec: The job as it was asked for.
         folder: The job's folder.
         adapter: The adapter's folder.
         target: The folder to make, whole or not at all.
@@ -65,7 +74,9 @@ def merge(
     """
     from peft import PeftModel
 
-    whole = spec.model_copy(update={"quantization": None})
+    whole = spec.model_copy(
+        update={"quantization": None, "model": spec.model.model_copy(update={"dtype": DTYPE})}
+    )
     base, tokenizer = model.load(whole, folder, [])
     if getattr(base.config, "quantization_config", None) is not None:
         raise TrainingError(
@@ -74,6 +85,7 @@ def merge(
             "Name the model that it was made from.",
         )
     chosen = [_tokens(tokenizer, row, format) for row in rows[:ROWS]]
+    quantized = _quantized_loss(spec, folder, adapter, chosen) if spec.quantization is not None else None
     adapted = PeftModel.from_pretrained(base, str(adapter)).eval()
     before = _logits(adapted, chosen)
     merged = adapted.merge_and_unload(safe_merge=True)
@@ -89,7 +101,19 @@ def merge(
     after = _logits(model.load(written, folder, [])[0].eval(), chosen)
     shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
-    return _compare(before, after, chosen, TOLERANCE[spec.model.dtype])
+    return replace(_compare(before, after, chosen), quantized_loss=quantized)
+
+
+def _quantized_loss(spec: JobSpec, folder: JobFolder, adapter: Path, rows: list[list[int]]) -> float:
+    """The mean loss of what was trained: the adapter on the quantized base."""
+    from peft import PeftModel
+
+    base, _ = model.load(spec, folder, [])
+    adapted = PeftModel.from_pretrained(base, str(adapter)).eval()
+    loss = sum(map(_loss, _logits(adapted, rows), rows)) / sum(len(row) - 1 for row in rows)
+    del base, adapted
+    memory.free()
+    return loss
 
 
 def _tokens(tokenizer: Any, row: dict[str, Any], format: str) -> list[int]:
@@ -111,15 +135,16 @@ def _logits(network: Any, rows: list[list[int]]) -> list[Any]:
         return [network(torch.tensor([row], device=device)).logits[0].float().cpu() for row in rows]
 
 
-def _compare(before: list[Any], after: list[Any], rows: list[list[int]], tolerance: float) -> Parity:
+def _loss(logits: Any, row: list[int]) -> float:
+    """The loss of a row's tokens but the first, nats in all."""
     import torch
 
-    greatest, losses, tokens = 0.0, [0.0, 0.0], 0
-    for one, other, row in zip(before, after, rows, strict=True):
-        greatest = max(greatest, float((one - other).abs().max()))
-        truth = torch.tensor(row[1:])
-        for at, logits in enumerate((one, other)):
-            losses[at] += float(torch.nn.functional.cross_entropy(logits[:-1], truth, reduction="sum"))
-        tokens += len(row) - 1
-    loss, difference = losses[0] / tokens, (losses[1] - losses[0]) / tokens
-    return Parity(greatest, loss, difference, len(rows), tokens, abs(difference) <= tolerance)
+    return float(torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(row[1:]), reduction="sum"))
+
+
+def _compare(before: list[Any], after: list[Any], rows: list[list[int]]) -> Parity:
+    greatest = max(float((one - other).abs().max()) for one, other in zip(before, after, strict=True))
+    tokens = sum(len(row) - 1 for row in rows)
+    loss = sum(map(_loss, before, rows)) / tokens
+    difference = sum(map(_loss, after, rows)) / tokens - loss
+    return Parity(greatest, loss, difference, len(rows), tokens, abs(difference) <= TOLERANCE)
