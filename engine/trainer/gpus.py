@@ -6,8 +6,10 @@ Everything is read through a device with the functions of `torch.cuda`; there is
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
+
+from engine.trainer.distributed import Ranks
 
 _NEWS: Final = 1.01
 """How much a phase's peak must exceed the one that was told before to be told again."""
@@ -60,8 +62,17 @@ def readings(cuda: Any | None = None) -> tuple[Reading, ...]:
     )
 
 
+def everywhere(ranks: Ranks, cuda: Any | None = None) -> tuple[Reading, ...]:
+    """The memory of every GPU that a job trains on; with several ranks each has one, and all must ask."""
+    found = readings(cuda)
+    if ranks.alone or not found:
+        return found
+    each = ranks.all(found[ranks.local % len(found)])
+    return tuple(replace(reading, index=rank) for rank, reading in enumerate(each))
+
+
 def figures(found: tuple[Reading, ...]) -> dict[str, float]:
-    """Readings as figures of a step: the sums over all GPUs, and each GPU's own where there are several."""
+    """Readings as figures of a step: the sums over all GPUs, and each GPU's own."""
     if not found:
         return {}
     told = {
@@ -71,6 +82,7 @@ def figures(found: tuple[Reading, ...]) -> dict[str, float]:
     for each in found:
         told[f"gpu{each.index}_memory_allocated_gb"] = each.allocated_gb
         told[f"gpu{each.index}_memory_reserved_gb"] = each.reserved_gb
+        told[f"gpu{each.index}_memory_peak_gb"] = each.peak_gb
     return told
 
 

@@ -97,7 +97,7 @@ class Reporter(_Base):
             "tokens": attempt.meter.tokens,
             "tokens_per_second": speed.tokens_per_second,
             "samples_per_second": speed.samples_per_second,
-            **gpus.figures(gpus.readings()),
+            **gpus.figures(gpus.everywhere(attempt.ranks)),
         }
         attempt.events.append(EventType.TRAIN, step, **figures)
         log.line(f"step {step}  {log.figures(loss=loss, grad_norm=grad_norm, lr=rate)}")

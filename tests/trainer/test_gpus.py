@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from engine.job.events import Phase
 from engine.trainer import gpus
-from engine.trainer.gpus import Peaks
+from engine.trainer.distributed import Ranks
+from engine.trainer.gpus import Peaks, Reading
 from tests.trainer import jobs
 
 
@@ -47,6 +49,20 @@ def test_a_step_tells_every_gpu_and_their_sum() -> None:
     assert told["gpu_memory_allocated_gb"] == 4 and told["gpu_memory_reserved_gb"] == 6
     assert (told["gpu0_memory_allocated_gb"], told["gpu1_memory_allocated_gb"]) == (3, 1)
     assert (told["gpu0_memory_reserved_gb"], told["gpu1_memory_reserved_gb"]) == (4, 2)
+
+
+def test_with_several_ranks_each_tells_the_gpu_that_is_its_own() -> None:
+    class Second(Ranks):
+        """Rank 1 of two; what rank 0 says is known."""
+
+        def all(self, value: Any) -> list[Any]:
+            return [Reading(0, 1.0, 2.0, 3.0, 4.0), value]
+
+    device = Device()
+    device.take(1, 5 * 10**9)
+    told = gpus.figures(gpus.everywhere(Second(rank=1, world=2, local=1), device))
+    assert (told["gpu0_memory_allocated_gb"], told["gpu1_memory_allocated_gb"]) == (1, 5)
+    assert told["gpu_memory_allocated_gb"] == 6
 
 
 def test_each_phases_peak_is_told_for_every_gpu_when_it_ends_and_when_it_grows(tmp_path: Path) -> None:
