@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engine.errors import BadDataset, PodError
+from engine.errors import BadDataset, BadInput, PodError
 from engine.home import Home
 from engine.job import dataset
 from engine.job.dataset import Dataset
 from engine.job.events import Status
 from engine.job.folder import JobFolder, write_json
+from engine.job.scripting import ScriptSpec
 from engine.job.spec import JobSpec
+from engine.pods import luggage
+from engine.pods.luggage import Item
 from engine.pods.replay import Recording, prepare
 from engine.pods.ssh_address import SSHAddress
 from engine.records import Job
@@ -26,20 +30,32 @@ class Data:
     """A job's checked data.
 
     Args:
-        train: The rows to train on, or to split.
+        train: The rows to train on, or to split; a script has none that we read.
         eval: The rows to evaluate on, where the user gave some.
+        luggage: What a script brings along.
     """
 
-    train: Dataset
+    train: Dataset | None
     eval: Dataset | None
+    luggage: Sequence[Item] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes that a script's own copy takes."""
+        return sum(item.bytes for item in self.luggage if not item.shared)
 
 
 def check(spec: JobSpec) -> Data:
     """Read the data as the trainer will, so that what it would refuse is refused here and now.
 
+    Of a script's, see that all it brings along is there.
+
     Raises:
         BadDataset: It can't be trained on.
+        BadInput: A file, or a variable, that a script wants is not there.
     """
+    if spec.script is not None:
+        return Data(None, None, _script(spec.script))
     wanted: Any = {"method": spec.method, "columns": spec.columns}
     train = dataset.read(
         Path(spec.dataset.path), spec.dataset.format, limit=spec.dataset.max_samples, **wanted
@@ -55,9 +71,16 @@ def check(spec: JobSpec) -> Data:
     return Data(train, held_out)
 
 
+def _script(script: ScriptSpec) -> list[Item]:
+    missing = [name for name in script.environment if name not in os.environ]
+    if missing:
+        raise BadInput(f"script.environment names {', '.join(missing)}, not set here", "Export it first.")
+    return luggage.packed(script)
+
+
 def new_job(home: Home, spec: JobSpec) -> Job:
     """The row of a job that is about to start."""
-    job_id = str(uuid.uuid4())
+    job_id, script = str(uuid.uuid4()), spec.script is not None
     return Job(
         id=job_id,
         name=spec.name,
@@ -65,12 +88,12 @@ def new_job(home: Home, spec: JobSpec) -> Job:
         created_at=datetime.now(UTC),
         model_name=spec.model.name,
         base_model=spec.model.name,
-        dataset_path=spec.dataset.path,
+        dataset_path=None if script else spec.dataset.path,
         method=spec.method,
         config=spec.to_json(),
-        learning_rate=spec.training.learning_rate,
-        batch_size=spec.training.batch_size,
-        gradient_accumulation_steps=spec.training.gradient_accumulation_steps,
+        learning_rate=None if script else spec.training.learning_rate,
+        batch_size=None if script else spec.training.batch_size,
+        gradient_accumulation_steps=None if script else spec.training.gradient_accumulation_steps,
         provider=spec.pod.provider,
         pod_id=_pod_id(spec),
         cost_per_hour=spec.pod.cost_per_hour,
@@ -93,7 +116,10 @@ def lay_out(folder: JobFolder, spec: JobSpec, data: Data) -> None:
     """
     try:
         folder.create()
-        dataset.write_jsonl(data.train.rows, folder.dataset)
+        if data.train is None:
+            luggage.lay_out(folder, data.luggage, here=spec.pod.provider == "local")
+        else:
+            dataset.write_jsonl(data.train.rows, folder.dataset)
         if data.eval is not None:
             dataset.write_jsonl(data.eval.rows, folder.eval_dataset)
         write_json(folder.spec, sent(spec))

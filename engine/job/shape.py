@@ -83,6 +83,8 @@ KNOWN: Final[Mapping[str, Shape]] = {
 
 def shape_of(spec: JobSpec) -> Shape | None:
     """The sizes of a job's model; None where nothing here tells them."""
+    if spec.method == "script":
+        return None  # its model's name is but a label
     if spec.model.build is not None:
         return _built(spec.model.build)
     for path in _configs(spec.model.name):

@@ -15,6 +15,7 @@ from typing import Final
 
 from engine.errors import PodError
 from engine.home import Home
+from engine.job.folder import JobFolder, read_json
 from engine.pods.base import Chunk, Completed
 from engine.pods.polling import Poller
 from engine.supervisor.failure import clean, secret
@@ -100,7 +101,7 @@ class LocalPod:
                     stdout=said,
                     stderr=said,
                     cwd="/",
-                    env=environment(),
+                    env=environment(named_variables(folder)),
                     start_new_session=True,
                     timeout=_START_TIMEOUT,
                     check=False,
@@ -154,9 +155,17 @@ class LocalPod:
         """Nothing to let go of: supervisors are nobody's children."""
 
 
-def environment() -> dict[str, str]:
-    """This process's environment without the secrets that no job needs."""
-    return {name: value for name, value in os.environ.items() if name in WANTED_SECRETS or not secret(name)}
+def environment(wanted: Sequence[str] = ()) -> dict[str, str]:
+    """This process's environment without the secrets that no job needs; those in `wanted` stay."""
+    kept = (*WANTED_SECRETS, *wanted)
+    return {name: value for name, value in os.environ.items() if name in kept or not secret(name)}
+
+
+def named_variables(folder: JobFolder) -> list[str]:
+    """The variables that a script's spec names: their values come from here at each start."""
+    script = read_json(folder.spec).get("script")
+    names = script.get("environment") if isinstance(script, dict) else None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def _copy(source: Path, target: Path) -> None:

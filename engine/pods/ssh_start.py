@@ -7,16 +7,19 @@ import hashlib
 import os
 import shlex
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import PodError
 from engine.job.events import Phase
 from engine.job.folder import JobFolder
+from engine.pods import luggage
 from engine.pods.bundle import NEEDED, bundle
-from engine.pods.local import WANTED_SECRETS
+from engine.pods.local import WANTED_SECRETS, named_variables
 from engine.pods.ssh_calls import Calls
 from engine.pods.ssh_files import Files
+from engine.pods.ssh_luggage import bring
 
 Told = Callable[[str, Phase, str], Coroutine[Any, Any, None]]
 """Told of a job what is being done for it, and how far that is."""
@@ -59,8 +62,11 @@ class Starter:
         await self._check_python()
         code = await self._bundle(f"{root}/bundles")
         await self._data(job_id, f"{root}/data", source, folder)
-        python = await self._python(job_id, f"{root}/envs")
-        await self._supervise(python, code, root, folder)
+        script = source.luggage.exists()
+        if script:
+            await self._luggage(job_id, f"{root}/data", source, folder)
+        python = await self._python(job_id, f"{root}/envs", script=script)
+        await self._supervise(python, code, root, folder, named_variables(source))
 
     async def _check_python(self) -> None:
         machine = await self._calls.call("machine", {})
@@ -119,9 +125,14 @@ class Starter:
             before += size
         await asyncio.gather(*reports)
 
-    async def _python(self, job_id: str, store: str) -> str:
-        """The Python there that can train."""
-        needed = {} if self._trainer is not None else NEEDED
+    async def _luggage(self, job_id: str, store: str, source: JobFolder, folder: str) -> None:
+        """Send what a script brings along."""
+        items = await asyncio.to_thread(luggage.read, source)
+        await bring(self._calls, partial(self._send, job_id), store, f"{folder}/{source.work.name}", items)
+
+    async def _python(self, job_id: str, store: str, *, script: bool) -> str:
+        """The Python there that can train; a script says itself what it needs."""
+        needed = {} if script or self._trainer is not None else NEEDED
         if needed:
             await self._told(job_id, Phase.INSTALL, "")
         answer = await self._calls.call(
@@ -129,12 +140,15 @@ class Starter:
         )
         return str(answer["python"])
 
-    async def _supervise(self, python: str, code: str, root: str, folder: str) -> None:
+    async def _supervise(
+        self, python: str, code: str, root: str, folder: str, variables: Sequence[str]
+    ) -> None:
         # -P: the working folder must not be able to shadow our modules.
         argv = [python, "-P", "-m", "engine.supervisor", folder, "--detach", "--slot", f"{root}/machine.slot"]
         if self._trainer is not None:
             argv += ["--trainer", shlex.join(self._trainer)]
-        secrets = {name: os.environ[name] for name in WANTED_SECRETS if os.environ.get(name)}
+        names = (*WANTED_SECRETS, *variables)
+        secrets = {name: os.environ[name] for name in names if os.environ.get(name)}
         await self._calls.checked(
             ["sh", "-c", _DETACHED, "sh", f"{folder}/supervisor.log", *argv],
             env={"PYTHONPATH": code, "PYTHONDONTWRITEBYTECODE": "1", **secrets},

@@ -35,7 +35,6 @@ _ALARMS: Final[Mapping[str, tuple[str, str]]] = {
 _NO_FIGURES: Final = frozenset({"epoch", "kind", "score", "train_loss", "perplexity"})
 _KEPT: Final = 100_000
 """Steps whose figures are remembered."""
-_LARGEST_EXPONENT: Final = 700.0
 
 
 class Teller:
@@ -235,10 +234,9 @@ class Teller:
         loss = figures["eval_loss"]
         score = self._scorer.add_eval(step, loss)
         self._trend.add_eval(step, loss)
-        perplexity = math.exp(loss) if loss < _LARGEST_EXPONENT else math.inf
         found = {"train_loss": score.metrics.train_loss, **place, "score": score.to_json()}
         self.scores[step] = {"eval_loss": loss, **found}
-        self._tell("eval", step, {"perplexity": perplexity, **figures, **found})
+        self._tell("eval", step, {**figures, **found})
         self._judge(step)
 
     def _judge(self, step: int) -> None:

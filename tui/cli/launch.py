@@ -79,9 +79,10 @@ def launch(
     data = preparation.check(chosen)
     if dry_run:
         return _dry_run(chosen, data, gpu, as_json)
-    if chosen.pod.provider == "local":
+    if chosen.pod.provider == "local" and chosen.script is None:
         need_trainers()
-    need_room(Home.default().path, Path(chosen.dataset.path).stat().st_size)
+    size = data.size if chosen.script is not None else Path(chosen.dataset.path).stat().st_size
+    need_room(Home.default().path, size)
     if chosen.pod.provider == "runpod":
         may_rent(chosen, yes)
         job = _rented(chosen, data, limits, yes, wait, as_json)
@@ -115,6 +116,8 @@ def _dry_run(spec: JobSpec, data: preparation.Data, gpu: str | None, as_json: bo
 
     from engine.job import estimate
 
+    if data.train is None:
+        return _dry_script(spec, data, as_json)
     rows, found = len(data.train.rows), _estimate(spec, data, gpu)
     if as_json:
         emit("spec", spec.to_json(), rows=rows, estimate=found.to_json())
@@ -126,9 +129,24 @@ def _dry_run(spec: JobSpec, data: preparation.Data, gpu: str | None, as_json: bo
     return 0
 
 
+def _dry_script(spec: JobSpec, data: preparation.Data, as_json: bool) -> int:
+    import yaml
+
+    files = [{"place": item.place, "bytes": item.bytes, "sha256": item.sha256} for item in data.luggage]
+    if as_json:
+        emit("spec", spec.to_json(), files=files)
+    else:
+        line(yaml.safe_dump(spec.to_json(), sort_keys=False, allow_unicode=True).rstrip())
+        size = words.size(sum(item.bytes for item in data.luggage))
+        line(f"# {len(files)} files, {size}, would be brought along. Nothing was launched.")
+    return 0
+
+
 def _estimate(spec: JobSpec, data: preparation.Data, gpu: str | None) -> Estimate:
     from engine.job import dataset, estimate
 
+    if data.train is None:
+        return estimate.estimate(spec, [], 0, gpu=gpu)  # nobody knows what a script takes
     if data.eval is None:
         train, held_out = dataset.split(data.train, spec.dataset, spec.training.seed)
     else:
