@@ -7,10 +7,9 @@ written before anything is asked for: whatever kills the laptop, the next start 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,9 +120,12 @@ class Placements:
             if placement is not None and placement.may_bill:
                 yield placement
 
-    def drop(self, job_id: str) -> None:
-        """Forget a job that came to nothing before anything was asked for."""
-        shutil.rmtree(self._home.machine(job_id), ignore_errors=True)
+    def gone(self, job_id: str, why: str) -> None:
+        """Write down that the provider has confirmed that a job's machine is gone, if it is not yet."""
+        placement = self.of(job_id)
+        if placement is not None and placement.gone_at is None:
+            self.keep(replace(placement, gone_at=datetime.now(UTC), ending=why))
+        self.forget_key(job_id)
 
     def key(self, job_id: str) -> Path:
         """The private key of a job's rented machine."""

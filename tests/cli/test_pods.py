@@ -71,3 +71,66 @@ def test_without_a_key_it_is_said_how_to_get_one(podium: Podium, tmp_path: Path)
     assert done.returncode == 1
     assert "RUNPOD_API_KEY" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def add_job(home: Path, **columns: object) -> SQLiteStore:
+    Home(home).create()
+    store = SQLiteStore(Home(home).database)
+    facts = {"id": "a", "name": "support", "status": Status.COMPLETED, "created_at": datetime.now(UTC)}
+    store.add(Job(**{**facts, **columns}))  # type: ignore[arg-type]
+    return store
+
+
+def test_a_pod_is_known_by_its_name_alone_and_says_how_old_and_idle_it_is(
+    podium: Podium, account: Emulator, home: Path
+) -> None:
+    """As after a laptop that died before it knew the id."""
+    rent(account, "podium-a")
+    account.account.clock.advance(7200)
+    add_job(home, status=Status.PENDING).close()
+    (pod,) = json.loads(podium("pods", "--json").stdout)["pods"]
+    assert (pod["job_id"], pod["job_status"], pod["reapable"]) == ("a", "pending", False)
+    assert {"age_seconds", "idle_seconds", "cost_so_far"} <= set(pod)
+
+
+def test_reap_shows_and_does_nothing_until_it_is_told_to(
+    podium: Podium, account: Emulator, home: Path
+) -> None:
+    ended, live, stray, foreign = (
+        rent(account, name) for name in ("podium-a", "podium-b", "podium-x", "somebody-else")
+    )
+    store = add_job(home)
+    store.add(Job(id="b", name="other", status=Status.RUNNING, created_at=datetime.now(UTC)))
+    store.close()
+    dry = podium("pods", "reap")
+    assert dry.returncode == 0
+    assert "Nothing was done" in dry.stdout
+    assert ended.id in dry.stdout and stray.id in dry.stdout
+    assert live.id not in dry.stdout and foreign.id not in dry.stdout
+    assert not any(line.startswith("DELETE") for line in account.lines)
+    done = podium("pods", "reap", "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {pod["id"]: pod["gone"] for pod in json.loads(done.stdout)["pods"]} == {
+        ended.id: True,
+        stray.id: True,
+    }
+    left = {pod.id for pod in account.account.pods.values() if account.account.there(pod)}
+    assert left == {live.id, foreign.id}
+    assert "nothing to reap" in podium("pods", "reap", "--yes").stdout
+
+
+def test_a_pod_is_stopped_resumed_and_terminated_and_only_when_that_is_confirmed(
+    podium: Podium, account: Emulator
+) -> None:
+    pod = rent(account, "podium-x")
+    refused = podium("pods", "terminate", pod.id)
+    assert (refused.returncode, "has to be confirmed" in refused.stderr) == (2, True)
+    assert podium("pods", "stop", pod.id, "--yes").stdout == "podium-x is stopped.\n"
+    assert account.account.status(account.account.pods[pod.id]) == "EXITED"
+    assert podium("pods", "resume", "podium-x", "--yes").returncode == 0
+    assert account.account.status(account.account.pods[pod.id]) != "EXITED"
+    ended = podium("pods", "terminate", pod.id[:6], "--yes", "--json")
+    assert json.loads(ended.stdout)["pods"][0]["gone"]
+    assert not account.account.there(account.account.pods[pod.id])
+    unknown = podium("pods", "terminate", pod.id, "--yes")
+    assert (unknown.returncode, "there is no pod" in unknown.stderr) == (2, True)

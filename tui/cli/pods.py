@@ -1,87 +1,257 @@
-"""`podium pods`: everything that the RunPod account runs, what it costs, and which run it belongs to."""
+"""`podium pods`: all that the RunPod account runs, what it costs, which run it belongs to; and its end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from engine.analysis import format as words
+from engine.errors import BadInput, ProviderError
+from engine.home import Home
+from tui.cli.account import Belonging, belonging, busy, facts
+from tui.cli.errors import FAILED, complain
 from tui.cli.options import json_option
-from tui.cli.output import emit, line, one_line, table
+from tui.cli.output import emit, interactive, line, one_line, table
 from tui.cli.workplace import up_to_date
 
 if TYPE_CHECKING:
-    from engine.pods.provider import Rented
-    from engine.records import Job
+    from engine.pods.provider import Provider
+    from engine.store.base import Store
+
+T = TypeVar("T")
+
+HEAD: Final = ("POD", "ID", "STATUS", "GPUS", "BUSY", "IDLE", "$/H", "AGE", "SO FAR", "RUN")
+RIGHT: Final = ("BUSY", "IDLE", "$/H", "AGE", "SO FAR")
+
+pod_argument = click.argument("pod", metavar="ID")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do it without asking.")
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @json_option
-def pods(as_json: bool) -> None:
+@click.pass_context
+def pods(context: click.Context, as_json: bool) -> None:
     """List all that the RunPod account runs, with what it costs an hour; a stray belongs to no run here."""
-    found = asyncio.run(_rented())
-    with up_to_date() as store:
-        known = {job.pod_id: job for job in store.jobs(archived=True, deleted=True) if job.pod_id}
+    if context.invoked_subcommand is not None:
+        return
+    found = _all()
     if as_json:
-        emit("pods", [_facts(pod, known.get(pod.id)) for pod in found])
+        emit("pods", [facts(item) for item in found])
     elif found:
-        _show(found, known)
+        _show(found)
     else:
         line("The account runs nothing.")
 
 
-async def _rented() -> Sequence[Rented]:
-    from engine.pods.runpod_account import connect
+@pods.command()
+@click.option("--yes", "-y", is_flag=True, help="Terminate them. Without it they are listed and left alone.")
+@json_option
+def reap(yes: bool, as_json: bool) -> int:
+    """Terminate Podium's pods that no run here needs: those of runs that have ended, and strays.
 
-    provider = connect()
-    try:
-        return [pod for pod in await provider.list() if not pod.gone]
-    finally:
-        await provider.close()
+    Pods that Podium did not rent are never touched, nor those with a best checkpoint that is not here yet.
+    A stray may be another laptop's: look before you say --yes.
+    """
+    lost = [item for item in _all() if item.reapable]
+    here = [item for item in lost if not item.unfetched]
+    ended = _with_provider(lambda provider: _end(provider, here)) if yes else []
+    if as_json:
+        emit("pods", [{**facts(item), "gone": item in ended} for item in lost])
+    elif not lost:
+        line("There is nothing to reap: every pod of Podium's belongs to a run that is under way.")
+    elif yes:
+        for item in ended:
+            line(one_line(f"{item.pod.name} is gone."))
+        for item in lost:
+            if item.unfetched and item.job:
+                complain(
+                    f"{item.pod.name} is kept: the best checkpoint of {item.job.name} is not here yet. "
+                    f"podium wait fetches it, podium pods terminate {item.pod.id} gives it up"
+                )
+    else:
+        _show(lost)
+        line("Nothing was done. podium pods reap --yes terminates them, with all that is on them.")
+    return FAILED if yes and len(ended) < len(lost) else 0
 
 
-def _show(found: Sequence[Rented], known: Mapping[str, Job]) -> None:
-    now = datetime.now(UTC)
-    rows = [_row(pod, known.get(pod.id), now) for pod in found]
-    table(("POD", "ID", "STATUS", "GPUS", "BUSY", "$/H", "SINCE", "RUN"), rows, right=("BUSY", "$/H"))
-    hourly = sum(pod.price_per_hour or 0.0 for pod in found)
-    strays = sum(pod.id not in known for pod in found)
+@pods.command()
+@pod_argument
+@yes_option
+@json_option
+def stop(pod: str, yes: bool, as_json: bool) -> int:
+    """Stop a pod: its GPUs are let go of, and may not be had back; what is at /workspace is kept."""
+    item = _one(pod)
+    goes = ["its GPUs, which may not be had back", "all that is not at /workspace", *_unsaved(item)]
+    if not _agreed("Stop", item, goes, yes):
+        return FAILED
+    return _done(item, "stopped", lambda provider: provider.stop(item.pod.id), as_json)
+
+
+@pods.command()
+@pod_argument
+@yes_option
+@json_option
+def resume(pod: str, yes: bool, as_json: bool) -> int:
+    """Start a stopped pod again; it bills from then on, and may come up without its GPUs."""
+    item = _one(pod)
+    if not _agreed("Start", item, [], yes):
+        return FAILED
+
+    async def start(provider: Provider) -> None:
+        from engine.pods.pins import Pins
+
+        begun = await provider.start(item.pod.id)
+        # Its sshd makes a new host key with every start.
+        await asyncio.to_thread(Pins(Home.default().host_keys).forget, item.pod.id)
+        if begun.gpu_count == 0:
+            complain(f"{item.pod.name} came up without a GPU: podium pods terminate {item.pod.id} ends it")
+
+    return _done(item, "starting; podium wait goes on with its run", start, as_json)
+
+
+@pods.command()
+@pod_argument
+@yes_option
+@json_option
+def terminate(pod: str, yes: bool, as_json: bool) -> int:
+    """Terminate a pod for good, with all that is on it, and see that it is gone."""
+    item = _one(pod)
+    if not _agreed("Terminate", item, ["all that is on it, /workspace too", *_unsaved(item)], yes):
+        return FAILED
+    ended = _with_provider(lambda provider: _end(provider, [item]))
+    if as_json:
+        emit("pods", [{**facts(item), "gone": bool(ended)}])
+    elif ended:
+        line(one_line(f"{item.pod.name} is gone."))
+    return 0 if ended else FAILED
+
+
+# ---------------------------------------------------------------- what there is
+
+
+def _all() -> list[Belonging]:
+    found = _with_provider(lambda provider: provider.list())
+    with up_to_date() as store:
+        jobs, now = store.jobs(archived=True, deleted=True), datetime.now(UTC)
+        every = [belonging(pod, jobs, now) for pod in found if not pod.gone]
+        return [replace(item, unfetched=_unfetched(store, item)) for item in every]
+
+
+def _unfetched(store: Store, item: Belonging) -> bool:
+    """Has the run a best checkpoint that is on the pod alone? Here it has its name once it is verified."""
+    if item.job is None:
+        return False
+    best = next((each for each in store.checkpoints(item.job.id) if each.is_best and each.path), None)
+    folder = Home.default().found(item.job.id, deleted=item.job.deleted)
+    return best is not None and not folder.checkpoint(best.step).exists()
+
+
+def _one(wanted: str) -> Belonging:
+    """The pod of that id, or that beginning of one, or that name."""
+    every = _all()
+    found = [item for item in every if wanted in (item.pod.id, item.pod.name)]
+    found = found or [item for item in every if item.pod.id.startswith(wanted)]
+    if len(found) != 1:
+        why = "there is no pod" if not found else "there are several pods"
+        raise BadInput(f"{why} {wanted!r}", "`podium pods` lists them.")
+    return found[0]
+
+
+def _show(found: Sequence[Belonging]) -> None:
+    table(HEAD, [_row(item) for item in found], right=RIGHT)
+    hourly = sum(item.pod.price_per_hour or 0.0 for item in found)
+    strays = sum(item.job is None for item in found)
     line(f"Together {words.dollars(hourly)} an hour; {strays} of {len(found)} belong to no run here.")
 
 
-def _row(pod: Rented, job: Job | None, now: datetime) -> tuple[str, ...]:
-    busy = _busy(pod)
+def _row(item: Belonging) -> tuple[str, ...]:
+    pod, percent = item.pod, busy(item.pod)
     return (
         one_line(pod.name),
         one_line(pod.id),
         pod.status,
         one_line(f"{pod.gpu_count} × {pod.gpu_name}") if pod.gpu_name else words.UNKNOWN,
-        words.UNKNOWN if busy is None else f"{busy:.0f} %",
+        words.percent(percent),
+        words.duration(item.idle_seconds),
         words.dollars(pod.price_per_hour),
-        words.day(pod.created_at, now) if pod.created_at else words.UNKNOWN,
-        job.name if job else "stray",
+        words.duration(item.age_seconds),
+        words.dollars(item.cost),
+        f"{item.job.name} ({item.job.status})" if item.job else "stray",
     )
 
 
-def _busy(pod: Rented) -> float | None:
-    """The GPUs' mean utilization, percent; None when nobody says."""
-    told = [use.utilization_percent for use in pod.gpus if use.utilization_percent is not None]
-    return sum(told) / len(told) if told else None
+# ---------------------------------------------------------------- what is done
 
 
-def _facts(pod: Rented, job: Job | None) -> dict[str, object]:
-    return {
-        "id": pod.id,
-        "name": pod.name,
-        "status": pod.status,
-        "gpu_type": pod.gpu_name,
-        "gpu_count": pod.gpu_count,
-        "gpu_utilization_percent": _busy(pod),
-        "cost_per_hour": pod.price_per_hour,
-        "created_at": pod.created_at,
-        "job_id": job.id if job else None,
-    }
+def _agreed(deed: str, item: Belonging, goes: Sequence[str], yes: bool) -> bool:
+    """Show which pod it is and what goes, and ask.
+
+    Raises:
+        BadInput: There is nobody to ask.
+    """
+    if yes:
+        return True
+    if not interactive():
+        raise BadInput(f"{deed.lower()} {item.pod.name}: that has to be confirmed", "Give --yes.")
+    _show([item])
+    for thing in goes:
+        line(one_line(f"  goes: {thing}"))
+    return click.confirm(f"{deed} it?", default=False, err=True)
+
+
+def _unsaved(item: Belonging) -> list[str]:
+    """What a run would lose."""
+    if item.job is None:
+        return []
+    saved = ", and its best checkpoint is not here yet: podium pull fetches it" if item.unfetched else ""
+    return [f"what the run {item.job.name} has there (it is {item.job.status}){saved}"]
+
+
+def _done(item: Belonging, what: str, deed: Callable[[Provider], Awaitable[Any]], as_json: bool) -> int:
+    _with_provider(deed)
+    if as_json:
+        emit("pods", [facts(item)])
+    else:
+        line(one_line(f"{item.pod.name} is {what}."))
+    return 0
+
+
+async def _end(provider: Provider, items: Sequence[Belonging]) -> list[Belonging]:
+    """Terminate pods, each until the provider confirms that it is gone; those for which it did."""
+    from engine.pods.placements import Placements
+
+    ended: list[Belonging] = []
+    clusters: set[str] = set()
+    for item in items:
+        try:
+            if item.pod.cluster_id is None:
+                await provider.terminate(item.pod.id)
+            elif item.pod.cluster_id not in clusters:
+                clusters.add(item.pod.cluster_id)
+                await provider.terminate_cluster(item.pod.cluster_id)
+        except ProviderError as error:
+            complain(str(error))
+            continue
+        ended.append(item)
+        if item.job is not None:
+            placements = Placements(Home.default())
+            await asyncio.to_thread(placements.gone, item.job.id, "its pod was terminated by the user")
+    return ended
+
+
+def _with_provider(deed: Callable[[Provider], Awaitable[T]]) -> T:
+    async def work() -> T:
+        from engine.pods.runpod_account import connect
+
+        provider = connect()
+        try:
+            return await deed(provider)
+        finally:
+            await provider.close()
+
+    return asyncio.run(work())
