@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -228,6 +229,7 @@ class Ranks:
         sizes = self.lead_does(lambda: {path.name: path.stat().st_size for path in source.iterdir()})
         keeps = self.local == 0 and self.node > 0
         if keeps:
+            shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
         for name, size in sizes.items():
             with contextlib.ExitStack() as opened:

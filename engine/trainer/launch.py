@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -39,18 +40,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.node > 0:
             _await_first(options.address, options.port, options.node)
-        return _launch(options)
+        with tempfile.TemporaryDirectory(prefix="podium-ranks-") as scratch:
+            return _launch(options, scratch)
     except TimeoutError as error:
         log.line(f"a rank was lost: {error}")
         return 1
 
 
-def _launch(options: argparse.Namespace) -> int:
+def _launch(options: argparse.Namespace, scratch: str) -> int:
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // options.processes)))
     static = options.nodes > 1
+    if static and (name := _interface(options.address)) is not None:
+        # By themselves both take the one that the machine's name leads to, often a loopback.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
     config = LaunchConfig(
         min_nodes=options.nodes,
         max_nodes=options.nodes,
@@ -61,6 +68,7 @@ def _launch(options: argparse.Namespace) -> int:
         rdzv_configs={"rank": options.node, "timeout": _MEETING} if static else {},
         max_restarts=0,
         monitor_interval=0.1,
+        logs_specs=DefaultLogsSpecs(log_dir=scratch),
         # SIGTERM is ours: see `_pass_sigterm_on`.
         signals_to_handle="SIGINT",
     )
@@ -138,6 +146,25 @@ def _await_first(address: str, port: int, node: int) -> None:
                 pass
         time.sleep(0.2)
     raise TimeoutError(f"node 0 does not answer at {address}:{port}")
+
+
+def _interface(address: str) -> str | None:
+    """The network interface that leads to an address; None where that can't be told."""
+    import psutil
+
+    try:
+        (family, kind, *_, target), *_ = socket.getaddrinfo(address, 9, type=socket.SOCK_DGRAM)
+        with socket.socket(family, kind) as probe:
+            probe.connect(target)
+            own = probe.getsockname()[0]
+    except OSError:
+        return None
+    for name, known in psutil.net_if_addrs().items():
+        for entry in known:
+            loopback = own.startswith("127.") and entry.address.startswith("127.")
+            if entry.address.split("%")[0] == own or loopback:
+                return str(name)
+    return None
 
 
 def _answers(address: str, port: int) -> bool:

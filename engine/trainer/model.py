@@ -34,11 +34,11 @@ def load(spec: JobSpec, folder: JobFolder, rows: list[dict[str, Any]]) -> tuple[
     source = spec.model.name
     revision = spec.model.revision
     if spec.model.build is not None:
-        source, revision = str(_built(spec, folder, rows)), None
+        source, revision = str(built(spec, folder, rows)), None
     return _model(spec, source, revision), load_tokenizer(spec, source, revision)
 
 
-def _built(spec: JobSpec, folder: JobFolder, rows: list[dict[str, Any]]) -> Path:
+def built(spec: JobSpec, folder: JobFolder, rows: list[dict[str, Any]]) -> Path:
     """The folder of the built model; made once, so that a resume starts from the same weights."""
     path = folder.path / "base"
     if not path.exists():

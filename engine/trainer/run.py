@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final
@@ -179,8 +178,6 @@ def _resume_together(attempt: Attempt) -> checkpoints.Checkpoint | None:
     if resumed is None or ranks.nodes == 1:
         return resumed
     copy = checkpoints.staging(attempt.folder, "received") / resumed.path.name
-    if ranks.local == 0:
-        shutil.rmtree(copy.parent, ignore_errors=True)
     return replace(resumed, path=ranks.share(resumed.path, copy))
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any
 
@@ -29,12 +29,14 @@ class Data:
         eval: To evaluate on; none of them is in `train`.
         format: Their format.
         sha256: Of the training data file's rows.
+        numbers: The number of each train row in its file, to name it by.
     """
 
     train: list[dataset.Row]
     eval: list[dataset.Row]
     format: str
     sha256: str
+    numbers: list[int] = field(default_factory=list)
 
 
 def read_data(attempt: Attempt) -> Data:
@@ -50,17 +52,22 @@ def read_data(attempt: Attempt) -> Data:
         attempt.alert("dataset", f"{folder.dataset.name}: {warning}", "warning")
     if not folder.eval_dataset.exists():
         train, held_out = dataset.split(given, spec.dataset, spec.training.seed)
-        return Data(train, held_out, given.format, given.sha256)
-    held_out = dataset.read(folder.eval_dataset, given.format, **demands).rows
-    train = dataset.without(given.rows, held_out, given.format)
+        return Data(train, held_out, given.format, given.sha256, _numbers(given, train))
+    beside = dataset.read(folder.eval_dataset, given.format, **demands)
+    train = dataset.without(given.rows, beside.rows, given.format)
     if not train:
         raise BadDataset(
             str(folder.eval_dataset), ["holds every training row"], "Give rows of its own to it."
         )
-    if len(train) < len(given.rows):
-        left_out = len(given.rows) - len(train)
-        attempt.alert("dataset", f"{left_out} training rows also stand in the eval data: left out", "warning")
-    return Data(train, held_out, given.format, given.sha256)
+    if shared := dataset.shared(given, beside):
+        attempt.alert("dataset", f"{folder.dataset.name}: {shared}", "warning")
+    return Data(train, beside.rows, given.format, given.sha256, _numbers(given, train))
+
+
+def _numbers(given: dataset.Dataset, train: list[dataset.Row]) -> list[int]:
+    """The numbers of the rows that are trained on; they are the very objects that were read."""
+    numbers = {id(row): number for number, row in zip(given.numbers, given.rows, strict=True)}
+    return [numbers[id(row)] for row in train]
 
 
 def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) -> tuple[Any, int]:
@@ -81,10 +88,18 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
     from engine.trainer import arguments, methods, model, rehearsal, sharding
     from engine.trainer.predictions import Predictor
     from engine.trainer.reporter import Reporter
+    from engine.trainer.too_long import too_long
 
     ranks = attempt.ranks
+    if attempt.spec.model.build is not None:
+        base = ranks.lead_does(lambda: model.built(attempt.spec, attempt.folder, data.train))
+        ranks.share(base, attempt.folder.path / base.name)
     with ranks.first_of_each_machine():
         loaded, tokenizer = model.load(attempt.spec, attempt.folder, data.train)
+    if ranks.leads and resumed is None:
+        longer = too_long(attempt.spec, data.train, data.numbers, data.format, tokenizer)
+        if longer is not None:
+            attempt.alert("dataset", f"{attempt.folder.dataset.name}: {longer}", "warning")
     common = arguments.common(attempt.spec, attempt.folder, machine)
     common |= sharding.arguments(attempt.spec, ranks, machine)
     if not ranks.leads:
