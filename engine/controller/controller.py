@@ -18,6 +18,7 @@ from typing import Final
 
 from engine.controller import preparation
 from engine.controller.curator import Curator
+from engine.controller.enforcement import Enforcement
 from engine.controller.following import Following
 from engine.controller.phases import mark
 from engine.controller.pods import Pods
@@ -63,6 +64,15 @@ class Controller:
         self._pods.note, self._pods.first_use = self._note, self._met
         self._renting = Renting(store, home, self._pods, self._fetch)
         self._following = Following(store, home, self._pods, self._renting.wind_up)
+        self._enforcement = Enforcement(
+            store,
+            home,
+            self._pods,
+            stop=self._renting.stop,
+            end=self._renting.end,
+            told=self._following.end,
+        )
+        self._enforcing: asyncio.Task[None] | None = None
         self._trouble = ""
         self.met = ""
         """The machine that was first met in this session, with its key's fingerprint, one line."""
@@ -83,6 +93,7 @@ class Controller:
         for placement in await asyncio.to_thread(lambda: list(self._pods.placements.open())):
             if any(job.id == placement.job_id for job in jobs):
                 self._following.see_off(placement.job_id)
+        self._enforcing = asyncio.create_task(self._enforcement.run())
 
     def _put_right(self, jobs: Sequence[Job]) -> str:
         """Put every folder where it belongs; what keeps one from it, in a line."""
@@ -100,6 +111,9 @@ class Controller:
 
     async def close(self) -> None:
         """Stop following; the jobs go on."""
+        if self._enforcing is not None:
+            self._enforcing.cancel()
+            await asyncio.gather(self._enforcing, return_exceptions=True)
         await self._following.close()
         await self._pods.close()
 
@@ -121,7 +135,7 @@ class Controller:
     @property
     def trouble(self) -> str:
         """What needs the user, one line; empty when all is well."""
-        ending = next(iter(self._renting.trouble.values()), "")
+        ending = next(iter((*self._renting.trouble.values(), *self._enforcement.trouble.values())), "")
         return self._following.trouble or ending or self._trouble or self.met
 
     def log_path(self, job: Job) -> Path:

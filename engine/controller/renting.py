@@ -7,8 +7,10 @@ next start of whoever was killed in between; each time until the provider confir
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
-from typing import Any
+from itertools import count
+from typing import Any, Final
 
 from engine.analysis.spending import FETCH
 from engine.controller.phases import mark, spent
@@ -20,14 +22,16 @@ from engine.job.folder import read_json, write_json
 from engine.job.placement import RentSpec
 from engine.job.shape import shape_of
 from engine.job.spec import JobSpec
-from engine.pods.boot import MOUNT, boot
+from engine.pods.boot import MOUNT, boot, volume_of
 from engine.pods.placements import Placement
 from engine.pods.provider import CreateRequest, Offer, Rented, pod_name
 from engine.pods.quote import Quote, quote
 from engine.pods.runpod_account import api_url
 from engine.records import Job
 from engine.store.base import Store
-from engine.stream import Backoff
+
+_LONGEST: Final = 60.0
+"""Seconds between two tries to fetch from, or to end, a machine that does not answer."""
 
 Trying = Callable[[Offer], None]
 """Told of each candidate before it is asked for."""
@@ -105,13 +109,12 @@ class Renting:
     async def wind_up(self, job_id: str) -> None:
         """End the machine of a job that has ended, after what is to be kept is here and verified.
 
-        What can't be fetched within `limits.retrieve_minutes` is given up; a pod that was stopped keeps its
-        disk, and is left to the user. A provider that does not answer is asked for ever.
+        What can't be fetched within `limits.retrieve_minutes` stays on the pod's own disk, where it has one:
+        it is stopped then, and left to the user. A provider that does not answer is asked for ever.
         """
         job = await asyncio.to_thread(self._store.job, job_id)
         if job.provider != "runpod" or not job.status.ended:
             return
-        backoff = Backoff(1.0, 60.0)
         try:
             pod = self._pods.rented(job_id)
             if not pod.placement.may_bill:
@@ -121,13 +124,13 @@ class Renting:
         except PodError as error:
             self.trouble[job_id] = str(error)
             return
-        while True:
+        for attempt in count():
             try:
                 await self.end(job_id, "its job has ended")
                 return
             except PodError as error:
                 self.trouble[job_id] = f"{job.name}: its pod may still bill: {error}"
-            await backoff.wait()
+            await self._pause(attempt)
 
     async def end(self, job_id: str, why: str) -> None:
         """Terminate the machine of a job, and return when the provider confirms that it is gone.
@@ -150,10 +153,9 @@ class Renting:
     async def _fetched(self, job: Job) -> bool:
         """Bring home what is to be kept; False when the pod has to be left as it is."""
         await asyncio.to_thread(mark, self._store, job.id, FETCH)
-        pod, backoff = self._pods.rented(job.id), Backoff(0.5, 30.0)
-        clock = self._pods.patience.clock
+        pod, clock = self._pods.rented(job.id), self._pods.patience.clock
         until = clock() + pod.placement.retrieve_minutes * 60
-        while True:
+        for attempt in count():
             try:
                 for which in (pod.placement.pod.rent or RentSpec()).fetch:
                     await self._fetch_one(job.id, which)
@@ -165,8 +167,37 @@ class Renting:
             if await self._stopped(job.id):
                 return False
             if clock() >= until:
-                return True
-            await backoff.wait()
+                break
+            await self._pause(attempt)
+        return not await self._left_stopped(job)
+
+    async def _left_stopped(self, job: Job) -> bool:
+        """Stop a pod from which something could not be fetched; False when nothing is lost with it."""
+        stopped = await self.stop(job.id)
+        if stopped:
+            self.trouble[job.id] = (
+                f"{job.name}: its checkpoints could not be fetched in time. Its pod is stopped and keeps its "
+                "disk, which bills: `podium pods` shows it"
+            )
+        return stopped
+
+    async def stop(self, job_id: str) -> bool:
+        """Stop a pod so that its own disk is kept; False, and nothing done, where it has no such disk.
+
+        Raises:
+            PodError: It may still bill for its GPUs.
+        """
+        placement = self._pods.rented(job_id).placement
+        where, rent = placement.pod, placement.pod.rent or RentSpec()
+        if placement.pod_id is None or volume_of(where, where.folder) != "persistent":
+            return False
+        await self._pods.provider(rent.backend).stop(placement.pod_id)
+        return True
+
+    async def _pause(self, attempt: int) -> None:
+        """Wait before the next try, the longer the more of them there were."""
+        most = min(_LONGEST, 2.0 ** min(attempt, 10))
+        await self._pods.patience.sleep(most * random.uniform(0.5, 1.0))
 
     async def _stopped(self, job_id: str) -> bool:
         try:

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
+from engine.job.placement import PodSpec
 from engine.job.spec import JobSpec
 
 Volume = Literal["none", "persistent", "network"]
@@ -121,7 +122,7 @@ def boot(
     told = {
         "job": job_id,
         "root": root,
-        "volume": volume_of(spec, root),
+        "volume": volume_of(spec.pod, root),
         "provider": provider_url,
         "grace_minutes": grace_minutes,
         "pace": timing or {},
@@ -139,9 +140,9 @@ def boot(
     )
 
 
-def volume_of(spec: JobSpec, root: str) -> Volume:
+def volume_of(pod: PodSpec, root: str) -> Volume:
     """The disk that a folder of the rented machine is on."""
-    rent = spec.pod.rent
+    rent = pod.rent
     if rent is None or not PurePosixPath(root).is_relative_to(MOUNT):
         return "none"
     if rent.network_volume is not None:

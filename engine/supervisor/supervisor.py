@@ -407,6 +407,7 @@ class Supervisor:
         guard = found(self._folder)
         if not guard.alive:
             self._pulse.alert("guard_lost", "error", "the pod's guard is dead: nobody else ends the pod now")
+        standing["hours"] = round(self._billed() / 3600, 4)
         return standing if guard.proven is None else {**standing, "proven_s": round(guard.proven, 1)}
 
     def _billed(self) -> float:

@@ -1,0 +1,67 @@
+"""A rented pod's last sign of life, read from what is mirrored here. Blocking; the pod's clock may be off."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from engine.errors import BadWireLine
+from engine.job.events import Event, EventType, decode, number
+
+_TAIL: Final = 1 << 16
+"""How much of the events is looked through (bytes): heartbeats are a few seconds apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What the last heartbeat from a rented pod said, on this machine's clock.
+
+    Args:
+        heard_at: When it came.
+        proven_at: When the pod's guard had last proven that it can end the pod; None when it never had.
+        hours: How long the pod had run then.
+    """
+
+    heard_at: datetime
+    proven_at: datetime | None
+    hours: float | None
+
+
+def last_sign(events: Path) -> Sign | None:
+    """The last sign that an events file holds; None where no rented pod ever gave one.
+
+    Of the pod's clock only differences count: what was written last came when the mirror was last written.
+    """
+    try:
+        with events.open("rb") as file:
+            status = os.fstat(file.fileno())
+            file.seek(max(0, status.st_size - _TAIL))
+            lines = file.read(_TAIL).splitlines()
+    except OSError:
+        return None
+    newest: Event | None = None
+    for line in reversed(lines):
+        try:
+            event = decode(line)
+        except BadWireLine:
+            continue
+        newest = newest or event
+        guard = event.data.get("guard")
+        if event.type == EventType.HEARTBEAT and isinstance(guard, dict):
+            before = max(timedelta(0), newest.ts - event.ts)
+            heard = datetime.fromtimestamp(status.st_mtime, UTC) - before
+            return _sign(heard, number(guard.get("proven_s")), number(guard.get("hours")))
+    return None
+
+
+def _sign(heard: datetime, proven: float | None, hours: float | None) -> Sign:
+    """A pod's figures may be anything; those that make no sense are none."""
+    sensible = proven is not None and 0 <= proven < 1e8
+    return Sign(
+        heard_at=heard,
+        proven_at=heard - timedelta(seconds=proven) if sensible and proven is not None else None,
+        hours=hours if hours is not None and 0 <= hours < 1e6 else None,
+    )

@@ -1,0 +1,200 @@
+"""The laptop ends a pod whose guard did not, through the provider; nothing here runs on the pod."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.controller.enforcement import Enforcement
+from engine.controller.pods import Pods
+from engine.controller.renting import Renting
+from engine.home import Home
+from engine.job.events import Event, EventType, Status, encode
+from engine.job.placement import PodSpec
+from engine.pods.patience import Patience
+from engine.pods.placements import Placement
+from engine.pods.sign import last_sign
+from engine.records import Job
+from engine.store.sqlite import SQLiteStore
+from tests.emulators.runpod import Clock, Emulator, Pod, rest
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def runpod(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with Emulator(clock=Clock()) as emulator:
+        monkeypatch.setenv("RUNPOD_API_KEY", emulator.account.key)
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", emulator.url)
+        yield emulator
+    assert emulator.violations == []
+
+
+class Bench:
+    """A job on a rented pod, as this laptop knows it."""
+
+    def __init__(self, runpod: Emulator, home: Path) -> None:
+        self.runpod, self.home = runpod, Home(home)
+        self.home.create()
+        self.store = SQLiteStore(self.home.database)
+        self.pods = Pods(self.home, patience=Patience(sleep=runpod.account.clock.sleep))
+        self.told: list[str] = []
+        self.late = 0.0
+        renting = Renting(self.store, self.home, self.pods, self._fetch)
+        self.enforcement = Enforcement(
+            self.store,
+            self.home,
+            self.pods,
+            stop=renting.stop,
+            end=renting.end,
+            told=self._told,
+            clock=lambda: time.monotonic() + self.late,
+        )
+
+    async def _fetch(self, job_id: str, which: str) -> None:
+        raise AssertionError
+
+    async def _told(self, job_id: str, why: str) -> None:
+        self.told.append(why)
+
+    def job(
+        self, *, hours_ago: float, limits: dict[str, Any], folder: str = "/root/p", step: int | None = 7
+    ) -> Pod:
+        account = self.runpod.account
+        asked = {
+            "name": "podium-j",
+            "image": "i",
+            "gpu": {"id": "NVIDIA L40S", "count": 1},
+            "cloud": "SECURE",
+        }
+        pod = account.rent(asked)
+        account.clock.advance(60)
+        spec = PodSpec(provider="runpod", folder=folder)
+        config = {"limits": limits, "pod": {"provider": "runpod"}}
+        job = Job(id="j", name="j", status=Status.RUNNING, created_at=NOW, provider="runpod", config=config)
+        self.store.add(job)
+        self.store.update("j", current_step=step)
+        self.pods.placements.keep(
+            Placement(
+                job_id="j",
+                pod=spec,
+                asked_at=datetime.now(UTC) - timedelta(hours=hours_ago),
+                pod_id=pod.id,
+                price_per_hour=1.0,
+            )
+        )
+        return pod
+
+    def beat(self, *, hours: float, proven_s: float = 5.0, heard: float = 0.0, off: float = 0.0) -> None:
+        """A heartbeat that came `heard` seconds ago, from a pod whose clock is `off` hours wrong."""
+        folder = self.home.job("j")
+        folder.create()
+        ts = datetime.now(UTC) + timedelta(hours=off)
+        guard = {"hours": hours, "proven_s": proven_s}
+        folder.events.write_bytes(encode(Event(1, ts, 1, EventType.HEARTBEAT, None, {"guard": guard})))
+        at = datetime.now(UTC).timestamp() - heard
+        os.utime(folder.events, (at, at))
+
+
+@pytest.fixture
+async def bench(runpod: Emulator, home: Path) -> AsyncIterator[Bench]:
+    bench = Bench(runpod, home)
+    yield bench
+    await bench.pods.close()
+    bench.store.close()
+
+
+async def test_a_pod_within_its_limits_is_let_be_and_nobody_asks_the_provider(bench: Bench) -> None:
+    pod = bench.job(hours_ago=1, limits={"max_hours": 2})
+    await bench.enforcement.look()
+    assert pod.events == ["created"]
+    assert bench.runpod.lines == []
+
+
+@pytest.mark.parametrize("limits", [{"max_hours": 2}, {"max_cost_usd": 2.0}])
+async def test_a_pod_over_its_limits_is_ended_and_proven_gone(bench: Bench, limits: dict[str, Any]) -> None:
+    pod = bench.job(hours_ago=2.2, limits={**limits, "retrieve_minutes": 0})
+    await bench.enforcement.look()
+    assert pod.events[-1] == "terminated"
+    assert "reached, and its guard did not end the pod: it was terminated, and is gone" in bench.told[0]
+    kept = bench.pods.placements.of("j")
+    assert kept is not None
+    assert not kept.may_bill
+    await bench.enforcement.look()
+    assert len(bench.told) == 1
+
+
+async def test_what_nobody_fetched_is_kept_on_the_pods_own_disk(bench: Bench) -> None:
+    pod = bench.job(hours_ago=9, limits={"max_hours": 2}, folder="/workspace/podium")
+    await bench.enforcement.look()
+    assert pod.events[-1] == "stopped"
+    assert "its disk is kept" in bench.told[0]
+
+
+async def test_the_guards_own_clock_counts_and_the_pods_wall_clock_does_not(bench: Bench) -> None:
+    """Nine hours since it was asked for, an hour of them paid; the pod's clock is five hours fast."""
+    pod = bench.job(hours_ago=9, limits={"max_hours": 2, "retrieve_minutes": 0})
+    bench.beat(hours=1, off=5)
+    await bench.enforcement.look()
+    assert pod.events == ["created"]
+    bench.beat(hours=1, heard=1.2 * 3600, off=-7)
+    await bench.enforcement.look()
+    assert pod.events[-1] == "terminated"
+
+
+@pytest.mark.parametrize(("off", "proven"), [(0, 5), (5, 5), (-7, 90)])
+def test_when_the_guard_was_last_proven_is_told_on_this_machines_clock(
+    bench: Bench, off: float, proven: float
+) -> None:
+    bench.home.job("j").create()
+    bench.beat(hours=1, proven_s=proven, heard=60, off=off)
+    sign = last_sign(bench.home.job("j").events)
+    assert sign is not None
+    assert sign.proven_at is not None
+    assert (datetime.now(UTC) - sign.proven_at).total_seconds() == pytest.approx(60 + proven, abs=30)
+    assert sign.hours == 1
+
+
+@pytest.mark.parametrize("guard", [None, {}, {"proven_s": "NaN"}, {"proven_s": -1, "hours": 1e99}, [1], "x"])
+def test_a_hostile_sign_is_no_sign(bench: Bench, guard: Any) -> None:
+    folder = bench.home.job("j")
+    folder.create()
+    beat = Event(1, NOW, 1, EventType.HEARTBEAT, None, {"guard": guard})
+    folder.events.write_bytes(b"\xff\n" + encode(beat) + b'{"torn')
+    sign = last_sign(folder.events)
+    assert sign is None or (sign.proven_at, sign.hours) == (None, None)
+
+
+async def test_a_silent_pod_with_idle_gpus_is_given_up_and_a_busy_one_is_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use = {"util": 90, "memoryUtil": 50}
+    shown = rest._runtime
+    monkeypatch.setattr(rest, "_runtime", lambda *what: {**shown(*what), "gpus": [use]})
+    pod = bench.job(hours_ago=1, limits={"max_hours": 20, "stall_minutes": 30})
+    bench.beat(hours=1)
+    await bench.enforcement.look()
+    bench.late = 40 * 60
+    await bench.enforcement.look()
+    assert pod.events == ["created"]
+    use["util"] = 0
+    await bench.enforcement.look()
+    assert pod.events[-1] == "terminated"
+    assert "nothing was heard from it for 40 minutes, its GPUs idle" in bench.told[0]
+
+
+async def test_a_provider_that_is_down_is_told_and_asked_again(bench: Bench) -> None:
+    pod = bench.job(hours_ago=9, limits={"max_hours": 2})
+    bench.runpod.down = True
+    await bench.enforcement.look()
+    assert bench.enforcement.trouble["j"]
+    bench.runpod.down = False
+    await bench.enforcement.look()
+    assert pod.events[-1] == "terminated"
+    assert bench.enforcement.trouble == {}
