@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from engine.job.events import Status
 from scorer import Score
+
+_BY_LOSS: Final = ("sft", "cpt", "dpo", "orpo")
+"""Methods whose runs are judged by their eval loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +103,12 @@ class Job:
     """How many checkpoints have their files still; None where the reader did not count."""
     size_bytes: int | None = None
     """What their files take, bytes."""
+    best_at: datetime | None = None
+    """When the best checkpoint was saved, by the pod's clock."""
+    spent: Mapping[str, Any] = field(default_factory=dict)
+    """Seconds by phase, by the pod's clock; `crashed` is what a crash made worthless. They add up."""
+    laptop_spent: Mapping[str, Any] = field(default_factory=dict)
+    """Seconds by phase that this laptop was busy for the job while its pod was rented."""
     bad_lines: int = 0
     """Lines of the wire that never parsed."""
 
@@ -107,6 +116,22 @@ class Job:
     def replay(self) -> bool:
         """Is this a recorded run that was played back?"""
         return bool(self.metadata.get("replay"))
+
+    @property
+    def best_eval_reward(self) -> float | None:
+        """The highest mean reward of any evaluation; None where runs are judged by a loss."""
+        if self.best_eval_loss is not None or self.method in _BY_LOSS:
+            return None
+        told = self.metadata.get("best_eval_reward")
+        return float(told) if isinstance(told, (int, float)) and not isinstance(told, bool) else None
+
+    @property
+    def rank_value(self) -> float | None:
+        """What runs of one kind are ranked by, lower is better: the best eval loss, else −(best reward)."""
+        if self.best_eval_loss is not None:
+            return self.best_eval_loss
+        reward = self.best_eval_reward
+        return None if reward is None else -reward
 
     @property
     def archived(self) -> bool:
@@ -241,7 +266,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class HostSample:
-    """One heartbeat: the machine's CPU, memory, disk and GPUs."""
+    """One heartbeat: the machine's CPU, memory, disk and GPUs, and its guard's last proof."""
 
     ts: datetime
     cpu_percent: float | None = None
@@ -249,6 +274,8 @@ class HostSample:
     memory_total_gb: float | None = None
     disk_free_gb: float | None = None
     gpus: tuple[Gpu, ...] = ()
+    guard_proven_seconds: float | None = None
+    """None where there is no guard, or it has proven nothing yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,8 @@ _MAY_BE_NAN: Final = tuple(
     )
 )  # fmt: skip
 _PUT: Final = tuple(getattr(Job, name).__set__ for name in JOB_COLUMNS)
-_STATUS, _CREATED, _CONFIG, _METADATA, _TAGS = (
-    _PLACE[name] for name in ("status", "created_at", "config", "metadata", "tags")
-)
+_STATUS, _CREATED, _TAGS = (_PLACE[name] for name in ("status", "created_at", "tags"))
+_OBJECTS: Final = tuple(_PLACE[name] for name in ("config", "metadata", "spent", "laptop_spent"))
 _STATUSES: Final = {status.value: status for status in Status}
 
 
@@ -48,8 +47,8 @@ def job_of(row: Sequence[Any]) -> Job:
             values[place] = real(values[place])
     values[_STATUS] = _STATUSES.get(values[_STATUS], Status.FAILED)
     values[_CREATED] = values[_CREATED] or datetime.fromtimestamp(0, UTC)
-    values[_CONFIG] = StoredJson(values[_CONFIG])
-    values[_METADATA] = StoredJson(values[_METADATA])
+    for place in _OBJECTS:
+        values[place] = StoredJson(values[place])
     values[_TAGS] = _strings(values[_TAGS])
     # The generated __init__ of a frozen class takes five times as long, and there may be 10,000 jobs.
     job = object.__new__(Job)
@@ -144,6 +143,7 @@ def host_sample_of(event: Event) -> HostSample | None:
         finite(host.get("memory_total_gb")),
         finite(host.get("disk_free_gb")),
         gpus,
+        finite(mapping(event.data.get("guard")).get("proven_s")),
     )
 
 

@@ -13,6 +13,9 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
+from engine.analysis.criteria import Check, Standing, Tier
+from engine.analysis.health import Flag
+from engine.analysis.panels import Panel
 from engine.analysis.snapshot import ChartView, JobDetail, Moment, Pointed, Question, Snapshot, Totals
 from engine.job.events import Event, Status
 from engine.records import (
@@ -207,6 +210,7 @@ def host_history(gpus: int = 1, samples: int = 60) -> tuple[HostSample, ...]:
             memory_used_gb=41.2,
             memory_total_gb=117.0,
             disk_free_gb=212.0,
+            guard_proven_seconds=10.0 if gpus else None,
             gpus=tuple(
                 Gpu(
                     index=gpu,
@@ -255,7 +259,7 @@ def a_detail(job: Job | None = None, view: ChartView | None = None, **changes: A
 PROMPTS = (
     (
         "A customer asks: how do I return a broken lamp?",
-        "Send it back within 30 days. We pay for the parcel.",
+        "Send it back within 30 days. We pay.",
     ),
     ("A customer asks: when do you open on Sundays?", "We open at 10 on Sundays."),
 )
@@ -468,9 +472,67 @@ def eight_gpus(question: Question) -> Snapshot:
     return a_snapshot(a_job(gpu_count=8), question.view, host=host_history(gpus=8))
 
 
+PANELS = (
+    Panel("loss components", ("loss_components/ptr", "loss_components/span", "loss_components/countdown")),
+    Panel("task weights", ("uncertainty_params/weight_ptr", "uncertainty_params/weight_span")),
+    Panel("separation", ("probability_stats/separation",)),
+    Panel("feature drift", ("feature_stats/mean", "feature_stats/std")),
+    Panel("gradients", ("gradient_stats/encoder", "gradient_stats/head"), log=True, left_out=12),
+)
+
+
+def criteria(question: Question) -> Snapshot:
+    """Somebody's script, which is to reach something."""
+    job = a_job(4, name="baseline-100ep", method="script", model_name=None, base_model=None, eval_loss=None)
+    names = [name for panel in PANELS for name in panel.metrics]
+    made = {
+        name: tuple((step, 1 / (at + 1) + math.exp(-step / 300)) for step in range(0, 1221, 12))
+        for at, name in enumerate(names)
+    }
+    snapshot = a_snapshot(job, question.view, panels=PANELS, metrics=("loss", "eval_loss", *names))
+    assert snapshot.job is not None
+    mine = {
+        name: reduced(job.id, name, made[name], question.view)
+        for name in question.view.metrics
+        if name in made
+    }
+    tiers = (
+        Tier("minimum", True, (Check("eval_loss", "-20 %", 11.0, 17.7, -0.379, 14.2, 3.2, 88, True),)),
+        Tier(
+            "strong",
+            False,
+            (
+                Check("eval_loss", "-30 %", 11.0, 17.7, -0.379, 12.4, 1.4, 88, True),
+                Check("probability_stats/separation", "> 0.10", 0.04, 0.0, None, 0.1, -0.06, 90, False),
+            ),
+        ),
+        Tier("exceptional", None, (Check("span_f1", "> 0.45"),)),
+    )
+    flags = (Flag("layer", "warning", "head: gradient norm 41.2, 212 times the median layer's"),)
+    standing = Standing(tiers, "minimum", flags)
+    detail = replace(
+        snapshot.job,
+        curves={**snapshot.job.curves, **mine},
+        standing=standing,
+        trend=None,
+        selection_reason="",
+    )
+    return replace(snapshot, job=detail)
+
+
 STATES: dict[str, Answer] = {
     answer.__name__: answer
-    for answer in (empty, starting, live, finished, failed, disconnected, on_this_machine, eight_gpus)
+    for answer in (
+        empty,
+        starting,
+        live,
+        finished,
+        failed,
+        disconnected,
+        on_this_machine,
+        eight_gpus,
+        criteria,
+    )
 }
 
 

@@ -65,6 +65,9 @@ class CheckpointList(LineList):
 
     def __init__(self) -> None:
         super().__init__()
+        self.on_this_machine: frozenset[int] = frozenset()
+        """The steps of those whose files are here."""
+        self.rented = False
         self._ranges: tuple[tuple[float, float], ...] = ()
 
     def watch_rows(self) -> None:
@@ -78,6 +81,12 @@ class CheckpointList(LineList):
         if parts is None:
             return "   "
         return "".join(level(part, *edges) for part, edges in zip(parts, self._ranges, strict=True))
+
+    def _where(self, checkpoint: Checkpoint) -> str:
+        """Where its files are."""
+        if checkpoint.path is None:
+            return ""
+        return "here" if checkpoint.step in self.on_this_machine else "on pod" if self.rented else ""
 
     @property
     def here(self) -> Checkpoint | None:
@@ -100,7 +109,9 @@ class CheckpointList(LineList):
             cells.append((f"{_gap(checkpoint):>6}", gone))
         if width >= FULL:
             cells.append((f"{size(checkpoint.size_bytes):>10}", gone))
-        cells.append((f"  {_standing(checkpoint)}", QUIET))
+        standing = _standing(checkpoint)
+        short = f"  {standing.removesuffix(' eval'):<8}{self._where(checkpoint).removeprefix('on ')}"
+        cells.append((f"  {standing:<13}{self._where(checkpoint)}" if width >= FULL else short, QUIET))
         return Content.assemble(*cells).truncate(width, ellipsis=True)
 
 
@@ -135,6 +146,11 @@ class CheckpointPane(Commanding, Vertical):
         rows = self.detail.checkpoints if self.detail else ()
         if self.best_first:
             rows = tuple(sorted(rows, key=_merit))
+        if self.detail is not None:
+            here, rented = self.detail.here, self.detail.job.provider not in (None, "local")
+            if (here, rented) != (self._list.on_this_machine, self._list.rented):
+                self._list.on_this_machine, self._list.rented = here, rented
+                self._list.redraw()
         self._list.rows = rows
         self._head()
         self._title.facts = Content.styled("" if rows else "none yet", QUIET)

@@ -32,12 +32,16 @@ def place(x: float, axis: Axis) -> str:
 
 
 def legend(chart: Chart) -> Content:
-    """A chart's curves with their last values; the focused one stands out where there is a band."""
+    """A chart's curves with their last values; the focused one stands out where there is a band.
+
+    One alone is called what the chart is called.
+    """
     focused = chart.focus_line if chart.banded else None
+    alone = len(chart.lines) == 1
     parts = [
         Content.assemble(
             ("━ ", line.style),
-            (f"{line.label} ", f"bold {line.style}" if line is focused else QUIET),
+            ("" if alone else f"{line.label} ", f"bold {line.style}" if line is focused else QUIET),
             (short(_last(line.curve)), "$foreground"),
         )
         for line in chart.lines
@@ -70,12 +74,13 @@ def reading(
     """What the crosshair reads: where it stands, on the other axes too, and the values of the metrics."""
     if here is None:
         return Content("")
+    there = detail.pointed.place if detail.pointed else None
     words = [Content.assemble("▏", (place(here, view.axis), "bold"))]
+    words += _elsewhere(there, view.axis, ("dollars", "step"))
     for name in view.metrics:
         if curve := detail.curves.get(name):
             words.append(_value(name, curve, drawn, chart))
-    pointed = detail.pointed.place if detail.pointed else None
-    words += [Content.styled(said, QUIET) for said in _elsewhere(pointed, view.axis)]
+    words += _elsewhere(there, view.axis, ("epoch", "hours"))
     return Content("  ").join(words)
 
 
@@ -88,11 +93,10 @@ def _value(name: str, curve: Curve, drawn: Sequence[Group], chart: Chart) -> Con
     return Content.assemble((f"{group.label(name) if group else label(name)} ", QUIET), said)
 
 
-def _elsewhere(there: Place | None, axis: Axis) -> list[str]:
-    """The same moment on the axes that are not drawn."""
-    others: tuple[Axis, ...] = ("step", "epoch", "hours", "dollars")
+def _elsewhere(there: Place | None, axis: Axis, others: Sequence[Axis]) -> list[Content]:
+    """The same moment on axes that are not drawn."""
     known = [(other, there.on(other)) for other in others if other != axis] if there else []
-    return [place(x, other) for other, x in known if x is not None]
+    return [Content.styled(place(x, other), QUIET) for other, x in known if x is not None]
 
 
 def _last(curve: Curve) -> float | None:

@@ -119,10 +119,9 @@ class CurvesPane(Commanding, Vertical):
         """What can be drawn."""
         if self.detail is None:
             return self._known[1]
-        panels = self.detail.job.config.get("panels") or ()
-        key = (self.detail.metrics, self.detail.job.id, len(panels))
+        key = (self.detail.metrics, self.detail.panels)
         if self._known[0] != key:
-            self._known = (key, groups(self.detail.metrics, panels))
+            self._known = (key, groups(*key))
         return self._known[1]
 
     @property
@@ -138,7 +137,7 @@ class CurvesPane(Commanding, Vertical):
             return
         if self.detail.job.id != self._job_id:
             self._job_id = self.detail.job.id
-            self.chosen, self.first = ("loss",), 0
+            self.first, self.chosen = 0, self._usual
             self.chart.reset()
         self._show()
 
@@ -195,6 +194,11 @@ class CurvesPane(Commanding, Vertical):
         """All, or the losses."""
         self.first = 0
         self.chosen = ("loss",) if len(self.chosen) > 1 else tuple(group.name for group in self.groups)
+
+    @property
+    def _usual(self) -> tuple[str, ...]:
+        """The losses, and the panels that the run's spec asks for."""
+        return ("loss", *(panel.name for panel in self.detail.panels)) if self.detail else ("loss",)
 
     def on_show_alone(self) -> None:
         """One of a grid, or what was there before."""
@@ -272,4 +276,4 @@ class CurvesPane(Commanding, Vertical):
             self._title.facts = facts(chart)
         here = None if chart.cross is None else self._here(chart)
         said = reading(self.detail, self.view, drawn, chart, here) if self.detail else Content("")
-        self._reading.update(said, layout=False)
+        self._reading.update(said.truncate(max(1, self.size.width), ellipsis=True), layout=False)

@@ -7,10 +7,11 @@ with one folder (`loss_components/span`) stand together, and so do the same figu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Final
+
+from engine.analysis.panels import Panel
 
 LOSS: Final = ("loss", "eval_loss")
 
@@ -62,16 +63,16 @@ def label(metric: str) -> str:
     return LABELS.get(metric, metric.replace("_", " "))
 
 
-def groups(names: Iterable[str], panels: Iterable[Any] = ()) -> list[Group]:
+def groups(names: Iterable[str], panels: Iterable[Panel] = ()) -> list[Group]:
     """Metrics as charts, at most `MOST` curves in each.
 
     Args:
         names: What there is.
-        panels: The spec's `panels`, as its JSON has them. They come after the losses; what is in one of
+        panels: What the spec wants to be looked at together. They come after the losses; what is in one of
             them is in no other chart.
     """
     known = list(names)
-    asked = [group for panel in panels if isinstance(panel, Mapping) and (group := _asked(panel, known))]
+    asked = [Group(panel.name, panel.metrics, panel.log) for panel in panels if panel.metrics]
     taken = {name for group in asked for name in group.metrics} - set(LOSS)
     together: dict[str, list[str]] = {}
     for name in known:
@@ -79,16 +80,6 @@ def groups(names: Iterable[str], panels: Iterable[Any] = ()) -> list[Group]:
             together.setdefault(_group(name), []).append(name)
     losses = Group("loss", tuple(name for name in LOSS if name in known) or LOSS)
     return [losses, *asked, *(part for name, metrics in together.items() for part in _parts(name, metrics))]
-
-
-def _asked(panel: Mapping[str, Any], known: Sequence[str]) -> Group | None:
-    """A panel of the spec; None when there is nothing of it yet."""
-    patterns, most = panel.get("metrics"), panel.get("most")
-    if not isinstance(patterns, (list, tuple)):
-        return None
-    found = [name for name in known if any(fnmatchcase(name, str(pattern)) for pattern in patterns)]
-    shown = tuple(found[: most if isinstance(most, int) and most > 0 else MOST])
-    return Group(str(panel.get("name", "")), shown, bool(panel.get("log"))) if shown else None
 
 
 def _group(metric: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -43,6 +43,9 @@ PHASES: Final = {
 
 QUIET: Final = "$text-muted"
 
+STALE_PROOF: Final = 300.0
+"""From when on a guard's last proof is old, seconds; it proves itself every minute."""
+
 
 class RunHeader(AgingView):
     """Name, method, model, place, state; progress; phase, speed and money."""
@@ -51,7 +54,11 @@ class RunHeader(AgingView):
 
     def draw(self, detail: JobDetail, width: int) -> Content:
         """Three lines; what does not fit is left out from the least important on."""
-        lines = (self._who(detail, width), _how_far(detail.job, width), _what_it_costs(detail, width))
+        lines = (
+            self._who(detail, width),
+            _how_far(detail.job, width),
+            _what_it_costs(detail, self.now, width),
+        )
         return Content("\n").join(lines)
 
     def _who(self, detail: JobDetail, width: int) -> Content:
@@ -142,39 +149,58 @@ def _of(value: float | None, total: float | None) -> str:
     return f"{written(value)} / {written(total)}"
 
 
-def _what_it_costs(detail: JobDetail, width: int) -> Content:
+def _what_it_costs(detail: JobDetail, now: datetime | None, width: int) -> Content:
+    """Phase, speed, money, guard; where there is no room for all, in fewer words, then fewer facts."""
     job = detail.job
-    parts: list[Content] = []
     if job.status is Status.FAILED and job.error_message:
         return Content.styled(clean(job.error_message, 400), "$error").truncate(width, ellipsis=True)
-    if job.status.live:
-        parts.append(Content(PHASES.get(job.phase or "", clean(job.phase, 30)) or UNKNOWN))
-        parts.append(Content(f"{count(job.tokens_per_second)} tok/s"))
-    parts.append(_money(job))
-    if detail.cost_since_best:
-        words = f"{dollars(detail.cost_since_best)} since the best checkpoint"
-        share = detail.cost_since_best / job.cost_total if job.cost_total else 0
-        parts.append(Content.styled(words, "$warning" if share > 0.25 else ""))
-    if guard := guard_words(job):
-        parts.append(Content.styled(guard, QUIET))
-    if job.best_step is not None and not job.status.live:
-        parts.append(Content.assemble(("★ ", "$warning"), f"checkpoint {count(job.best_step)}"))
-    if job.loss is not None:
-        parts.append(Content.assemble(("loss ", QUIET), short(round(job.loss, 4))))
-    if job.bad_lines:
-        parts.append(Content.styled(f"{count(job.bad_lines)} unreadable event lines", "$warning"))
-    line = Content.styled(" · ", QUIET).join(parts)
+    for brief in (False, True):
+        parts = list(_costs(detail, now, brief=brief))
+        line = Content.styled(" · ", QUIET).join(parts)
+        if line.cell_length <= width:
+            return line
     while line.cell_length > width and len(parts) > 1:
         parts.pop()
         line = Content.styled(" · ", QUIET).join(parts)
     return line
 
 
-def _money(job: Job) -> Content:
+def _costs(detail: JobDetail, now: datetime | None, *, brief: bool) -> Iterator[Content]:
+    """The facts of the third line, the most important first."""
+    job = detail.job
+    if job.status.live:
+        yield Content(PHASES.get(job.phase or "", clean(job.phase, 30)) or UNKNOWN)
+        yield Content(f"{count(job.tokens_per_second)} tok/s")
+    yield _money(job, brief=brief)
+    if not _free(job):
+        yield _since_best(detail, brief=brief)
+    if job.status.live:
+        yield guard_words(detail, now, brief=brief)
+    if job.best_step is not None and not job.status.live:
+        yield Content.assemble(("★ ", "$warning"), f"checkpoint {count(job.best_step)}")
+    if job.bad_lines:
+        yield Content.styled(f"{count(job.bad_lines)} unreadable event lines", "$warning")
+    if job.loss is not None and not brief:
+        yield Content.assemble(("loss ", QUIET), short(round(job.loss, 4)))
+
+
+def _since_best(detail: JobDetail, *, brief: bool) -> Content:
+    """What was spent for nothing better."""
+    spent, total = detail.cost_since_best, detail.job.cost_total
+    what = "since best" if brief else "since the best checkpoint"
+    wasteful = bool(spent and total and spent / total > 0.25)
+    return Content.styled(f"{dollars(spent)} {what}", "$warning" if wasteful else "")
+
+
+def _free(job: Job) -> bool:
+    return job.cost_per_hour == 0 and not job.cost_total
+
+
+def _money(job: Job, *, brief: bool) -> Content:
     cap = limits(job).get("max_cost_usd")
-    if job.cost_per_hour == 0 and not job.cost_total:
-        return Content("free: this machine is yours")
-    of = f" of {dollars(cap)} cap" if cap else ""
+    if _free(job):
+        return Content("free" if brief else "free: this machine is yours")
+    of = f" of {dollars(cap)}{'' if brief else ' cap'}" if cap else ""
     spent = f"cost {UNKNOWN}" if job.cost_total is None and not cap else dollars(job.cost_total)
     near = bool(job.status.live and cap and job.cost_total and job.cost_total > 0.8 * cap)
     return Content.styled(f"{spent}{of}", "$error" if near else "")
@@ -186,11 +212,18 @@ def limits(job: Job) -> dict[str, Any]:
     return dict(found) if isinstance(found, dict) else {}
 
 
-def guard_words(job: Job) -> str:
-    """What the supervisor enforces with nobody connected."""
-    hours = limits(job).get("max_hours")
-    return (
-        f"stops after {hours:g} h at the latest"
-        if isinstance(hours, (int, float)) and job.status.live
-        else ""
-    )
+def guard_words(detail: JobDetail, now: datetime | None, *, brief: bool = False) -> Content:
+    """When the guard last proved that it can end the pod; where nobody rents one, when the run is ended."""
+    last = detail.host[-1] if detail.host else None
+    if last is not None and last.guard_proven_seconds is not None and now is not None:
+        seconds = last.guard_proven_seconds + max(0.0, (now - last.ts).total_seconds())
+        words = f"guard {duration(seconds)} ago" if brief else f"guard verified {duration(seconds)} ago"
+        return Content.styled(words, "$warning" if seconds > STALE_PROOF else QUIET)
+    hours = limits(detail.job).get("max_hours")
+    if isinstance(hours, (int, float)) and not _rented(detail.job):
+        return Content.styled(f"≤ {hours:g} h" if brief else f"stops after {hours:g} h at the latest", QUIET)
+    return Content.styled(f"guard {UNKNOWN}", QUIET)
+
+
+def _rented(job: Job) -> bool:
+    return job.provider == "runpod"
