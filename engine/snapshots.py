@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from engine.analysis.comparison import Comparison
 from engine.analysis.criteria import Standing, criteria_of, standing
 from engine.analysis.health import red_flags
 from engine.analysis.panels import panels_of
@@ -25,6 +24,7 @@ from engine.analysis.spending import best_checkpoint, cost_after
 from engine.comparing import checkpoints_of, comparison_of, threshold
 from engine.home import Home
 from engine.job.events import EventType, Status
+from engine.pods.sign import Sign, last_sign
 from engine.records import Alert, Axis, Checkpoint, Curve, Job
 from engine.store.base import Store
 from engine.store.standing import selection_of
@@ -32,6 +32,9 @@ from engine.store.standing import selection_of
 _WORKING = (Status.PENDING, Status.RUNNING)
 
 _KEPT: Final = 16
+
+_CLOCK_OFF: Final = timedelta(seconds=60)
+"""A pod's clock that is off by less is right enough."""
 
 _MANY: Final = (EventType.HEARTBEAT, EventType.TRAIN, EventType.METRIC, EventType.PREDICTION)
 _TOLD: Final = tuple(type for type in EventType if type not in _MANY)
@@ -117,9 +120,10 @@ def _detail(
     checkpoints = checkpoints_of(store, job)
     trend, alerts = store.trend(job.id), tuple(store.alerts(job.id))
     folder = home.found(job.id, deleted=job.deleted)
-    wanted = question.extras
+    wanted, sign = question.extras, sign_of(home, job)
+    heard = _heard(job, sign)
     return JobDetail(
-        job=job,
+        job=heard,
         checkpoints=tuple(checkpoints),
         curves=_curves(store, job, question.view),
         view=question.view,
@@ -131,8 +135,9 @@ def _detail(
         cost_since_best=cost_after(job, best_checkpoint(job, checkpoints)),
         selection_reason=selection_of(checkpoints).reason if checkpoints else "",
         link=links.get(job.id, "ended"),
+        guard_proven_at=sign.proven_at if sign else None,
         pointed=_pointed(store, job, question.moment),
-        flags=red_flags(job, now, trend=trend, alerts=alerts),
+        flags=red_flags(heard, now, trend=trend, alerts=alerts),
         at=_places(store, job, checkpoints, alerts, question.view.axis),
         here=frozenset(row.step for row in checkpoints if row.path and (folder.path / row.path).is_dir()),
         predictions=tuple(store.predictions(job.id)) if "predictions" in wanted else (),
@@ -140,6 +145,20 @@ def _detail(
         standing=standing_of(store, job),
         panels=panels_of(job.config, store.metrics(job.id)),
     )
+
+
+def sign_of(home: Home, job: Job) -> Sign | None:
+    """The last sign of life of a run on another machine, by this one's clock; None for any other."""
+    elsewhere = job.status.live and job.provider not in (None, "local") and not job.replay
+    return last_sign(home.found(job.id, deleted=job.deleted).events) if elsewhere else None
+
+
+def _heard(job: Job, sign: Sign | None) -> Job:
+    """The job with its last sign of life on this machine's clock, where the pod's is off."""
+    if sign is None or job.last_heartbeat_at is None:
+        return job
+    off = abs(sign.heard_at - job.last_heartbeat_at)
+    return replace(job, last_heartbeat_at=sign.heard_at) if off > _CLOCK_OFF else job
 
 
 _standing_of: WeakKeyDictionary[Store, dict[str, tuple[Job, Standing | None]]] = WeakKeyDictionary()

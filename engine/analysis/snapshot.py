@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from engine.analysis.comparison import Comparison, Statistic
-from engine.analysis.criteria import Standing
-from engine.analysis.health import Flag
-from engine.analysis.panels import Panel
-from engine.job.events import Event
 from engine.records import (
     Alert,
     Axis,
@@ -23,6 +18,14 @@ from engine.records import (
     SavedComparison,
     Trend,
 )
+
+if TYPE_CHECKING:
+    # What the screens start with need not wait for these.
+    from engine.analysis.comparison import Comparison, Statistic
+    from engine.analysis.criteria import Standing
+    from engine.analysis.health import Flag
+    from engine.analysis.panels import Panel
+    from engine.job.events import Event
 
 WARN_ABOVE: Final = 0.25
 """How much worse than the best a run must be to be warned of, as a fraction."""
@@ -94,6 +97,8 @@ class JobDetail:
         cost_since_best: Dollars spent after the best checkpoint; None when unknown.
         selection_reason: One sentence on why the best checkpoint is the best.
         link: What the stream says of the connection: `live`, `reconnecting`, `ended`.
+        guard_proven_at: When a rented pod's guard had last proven that it can end the pod, by this machine's
+            clock; None when it is not known to have.
         pointed: What was at the moment that the question points at.
         flags: What is wrong with it, the worst first.
         at: Where the steps of its checkpoints and alerts are on the view's axis, if that is not steps.
@@ -116,6 +121,7 @@ class JobDetail:
     cost_since_best: float | None = None
     selection_reason: str = ""
     link: str = "ended"
+    guard_proven_at: datetime | None = None
     pointed: Pointed | None = None
     flags: tuple[Flag, ...] = ()
     at: Mapping[int, float] = field(default_factory=dict)

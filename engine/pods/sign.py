@@ -1,4 +1,4 @@
-"""A rented pod's last sign of life, read from what is mirrored here. Blocking; the pod's clock may be off."""
+"""A run's last sign of life, read from what is mirrored here. Blocking; the pod's clock may be off."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _TAIL: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """What the last heartbeat from a rented pod said, on this machine's clock.
+    """What the last heartbeat said, on this machine's clock.
 
     Args:
         heard_at: When it came.
-        proven_at: When the pod's guard had last proven that it can end the pod; None when it never had.
+        proven_at: When a rented pod's guard had last proven that it can end the pod; None when it never had.
         hours: How long the pod had run then.
     """
 
@@ -31,7 +31,7 @@ class Sign:
 
 
 def last_sign(events: Path) -> Sign | None:
-    """The last sign that an events file holds; None where no rented pod ever gave one.
+    """The last sign that an events file holds; None where there is none.
 
     Of the pod's clock only differences count: what was written last came when the mirror was last written.
     """
@@ -49,8 +49,9 @@ def last_sign(events: Path) -> Sign | None:
         except BadWireLine:
             continue
         newest = newest or event
-        guard = event.data.get("guard")
-        if event.type == EventType.HEARTBEAT and isinstance(guard, dict):
+        if event.type == EventType.HEARTBEAT:
+            said = event.data.get("guard")
+            guard = said if isinstance(said, dict) else {}
             before = max(timedelta(0), newest.ts - event.ts)
             heard = datetime.fromtimestamp(status.st_mtime, UTC) - before
             return _sign(heard, number(guard.get("proven_s")), number(guard.get("hours")))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from engine.analysis.snapshot import Question
 from engine.controller.enforcement import Enforcement
 from engine.controller.pods import Pods
 from engine.controller.renting import Renting
@@ -21,6 +22,7 @@ from engine.pods.patience import Patience
 from engine.pods.placements import Placement
 from engine.pods.sign import last_sign
 from engine.records import Job
+from engine.snapshots import take
 from engine.store.sqlite import SQLiteStore
 from tests.emulators.runpod import Clock, Emulator, Pod, rest
 
@@ -168,7 +170,8 @@ def test_a_hostile_sign_is_no_sign(bench: Bench, guard: Any) -> None:
     beat = Event(1, NOW, 1, EventType.HEARTBEAT, None, {"guard": guard})
     folder.events.write_bytes(b"\xff\n" + encode(beat) + b'{"torn')
     sign = last_sign(folder.events)
-    assert sign is None or (sign.proven_at, sign.hours) == (None, None)
+    assert sign is not None
+    assert (sign.proven_at, sign.hours) == (None, None)
 
 
 async def test_a_silent_pod_with_idle_gpus_is_given_up_and_a_busy_one_is_not(
@@ -198,3 +201,17 @@ async def test_a_provider_that_is_down_is_told_and_asked_again(bench: Bench) -> 
     await bench.enforcement.look()
     assert pod.events[-1] == "terminated"
     assert bench.enforcement.trouble == {}
+
+
+def test_the_screens_are_told_by_this_machines_clock(bench: Bench) -> None:
+    bench.job(hours_ago=1, limits={})
+    bench.beat(hours=1, proven_s=12, off=-7)
+    folder = bench.home.job("j")
+    bench.store.ingest("j", folder.events.read_bytes(), 0)
+    detail = take(bench.store, bench.home, Question(job_id="j"), {}).job
+    assert detail is not None
+    assert detail.guard_proven_at is not None
+    assert detail.job.last_heartbeat_at is not None
+    assert abs(datetime.now(UTC) - detail.guard_proven_at) < timedelta(seconds=60)
+    assert abs(datetime.now(UTC) - detail.job.last_heartbeat_at) < timedelta(seconds=60)
+    assert "stalled" not in {flag.name for flag in detail.flags}

@@ -10,6 +10,7 @@ import click
 from engine.analysis import format as words
 from engine.analysis.spending import Spent, best_checkpoint, cost_after
 from engine.errors import BadInput
+from engine.home import Home
 from engine.records import Alert, Job, Trend
 from tui.cli.options import job_argument, json_option
 from tui.cli.output import emit, fields, line, one_line, table
@@ -72,6 +73,12 @@ def _order(text: str) -> Order:
     return Order(sort=key, backwards=text.startswith("-"), grouped=False)
 
 
+def best_result(job: Job) -> str:
+    """The lowest eval loss, or the highest reward, signed."""
+    reward = job.best_eval_reward
+    return words.loss(job.best_eval_loss) if reward is None else f"{reward:+.3g}"
+
+
 def _row(job: Job, now: datetime) -> tuple[str, ...]:
     return (
         job.name,
@@ -79,7 +86,7 @@ def _row(job: Job, now: datetime) -> tuple[str, ...]:
         job.id[:8],
         state(job),
         of(job.current_step, job.total_steps),
-        words.loss(job.best_eval_loss),
+        best_result(job),
         words.count(job.best_step),
         words.loss(job.best_checkpoint_score),
         words.duration(job.elapsed_seconds),
@@ -109,16 +116,29 @@ def of(done: float | None, total: float | None) -> str:
 def show(job: str, as_json: bool) -> None:
     """Show all that is known of a run, and where its time and money went."""
     from engine.controller.phases import spent
+    from engine.snapshots import sign_of
 
     with up_to_date() as store:
         found = store.find(job)
         trend, alerts = store.trend(found.id), store.alerts(found.id)
         spending = [] if found.replay else spent(store, found)
         after = cost_after(found, best_checkpoint(found, store.checkpoints(found.id)))
+    sign = sign_of(Home.default(), found)
+    proven = sign.proven_at if sign else None
     if as_json:
-        emit("job", found, trend=trend, alerts=alerts, spending=spending, cost_after_best=after)
+        emit(
+            "job",
+            found,
+            trend=trend,
+            alerts=alerts,
+            spending=spending,
+            cost_after_best=after,
+            guard_proven_at=proven,
+        )
     else:
         _show(found, trend, alerts)
+        if found.provider == "runpod" and found.status.live:
+            fields({"guard": f"last proven able to end the pod {words.age(proven, datetime.now(UTC))}"}.items())
         _spending(spending, after)
 
 
@@ -152,7 +172,7 @@ def _show(job: Job, trend: Trend | None, alerts: list[Alert]) -> None:
         "remaining": words.duration(job.remaining_seconds),
         "loss": f"{words.loss(job.loss)} train, {words.loss(job.eval_loss)} eval",
         "best": best if job.best_step is not None else words.UNKNOWN,
-        "lowest eval": words.loss(job.best_eval_loss),
+        "lowest eval" if job.best_eval_reward is None else "best reward": best_result(job),
         "trend": f"{trend.verdict}: {trend.evidence}" if trend else words.UNKNOWN,
         "speed": f"{words.short(job.tokens_per_second)} tokens/s",
         "cost": words.dollars(job.cost_total),
