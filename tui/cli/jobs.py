@@ -138,7 +138,9 @@ def show(job: str, as_json: bool) -> None:
     else:
         _show(found, trend, alerts)
         if found.provider == "runpod" and found.status.live:
-            fields({"guard": f"last proven able to end the pod {words.age(proven, datetime.now(UTC))}"}.items())
+            fields(
+                {"guard": f"last proven able to end the pod {words.age(proven, datetime.now(UTC))}"}.items()
+            )
         _spending(spending, after)
 
 
