@@ -232,6 +232,9 @@ class RunPodPod:
             if known is None and pod.price_per_hour not in (None, 0, self.placement.price_per_hour):
                 await self._know(pod)
                 await self._check_rate(pod)
+            if pod.status == "stopped":
+                # The next start makes another container, with a host key of its own.
+                await asyncio.to_thread(Pins(self._home.host_keys).forget, pod.id)
             if pod.ssh is None or pod.status != "running":
                 state = _STATES.get(pod.status, f"is {pod.status}, and has no address yet")
                 raise PodLost(f"pod {pod.id} {state}")

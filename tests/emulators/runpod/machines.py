@@ -96,7 +96,13 @@ class Machines:
             "HOME": str(folder),
             "PATH": f"{tools}:{os.environ['PATH']}",
         }
-        server = self.servers[pod.id] = sshd(folder, inside)
+        if pod.id in self.servers:
+            # Another container on the same volume: host keys are made per container.
+            self.servers[pod.id].new_host_key()
+            self.servers[pod.id].start()
+        else:
+            self.servers[pod.id] = sshd(folder, inside)
+        server = self.servers[pod.id]
         server.authorize(pod.spec.get("env", {}).get("PUBLIC_KEY", ""))
         if self.guarded and pod.spec.get("args"):
             self._boot(pod, inside, folder)

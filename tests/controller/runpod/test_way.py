@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +11,10 @@ import pytest
 from engine.home import Home
 from engine.store.sqlite import SQLiteStore
 from tests.conftest import Podium
-from tests.emulators.runpod import Clock, Emulator, Stages
-from tests.emulators.runpod.contract import contract
+from tests.emulators.runpod import Emulator
 from tests.emulators.runpod.machines import Machines
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ON = [
     "--on", "runpod",
     "--set", "pod.folder=~/.podium",
@@ -26,27 +23,6 @@ ON = [
     "--max-cost", "3",
 ]  # fmt: skip
 SECRETS = {"HF_TOKEN": "hf_plantedplantedplanted"}
-
-pytestmark = pytest.mark.skipif(getpass.getuser() != "root", reason="sshd on loopback lets only root in here")
-
-
-@pytest.fixture
-def runpod(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    if contract() is None:
-        pytest.skip("the official description of RunPod's API is not at hand")
-    with Emulator(clock=Clock(speed=1.0)) as emulator:
-        emulator.account.stages = lambda: Stages(starting=0.1, running=0.2, ports=0.4)
-        monkeypatch.setenv("RUNPOD_API_KEY", emulator.account.key)
-        monkeypatch.setenv("RUNPOD_API_BASE_URL", emulator.url)
-        yield emulator
-    assert emulator.violations == []
-
-
-@pytest.fixture
-def machines(runpod: Emulator, tmp_path: Path) -> Iterator[Machines]:
-    inside = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    with Machines(runpod, tmp_path / "machines", inside) as machines:
-        yield machines
 
 
 @pytest.mark.training
@@ -92,5 +68,3 @@ def secret_free(places: list[Path], runpod: Emulator, said: str) -> None:
             assert b"id_ed25519" not in content
     sent = json.dumps([request.body for request in runpod.requests])
     assert not [secret for secret in secrets if secret in sent]
-
-
