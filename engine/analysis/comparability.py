@@ -111,6 +111,18 @@ def _tokenizer(job: Job) -> tuple[str, str] | None:
     return _identity(identity), str(model.get("name") or job.base_model or "a model of its own")
 
 
+def _rewards(job: Job) -> tuple[str, str] | None:
+    """What completions are rewarded for; methods without rewards all have the same: none."""
+    rlhf = job.config.get("rlhf")
+    if not isinstance(rlhf, Mapping):
+        return ("", "none") if job.config.get("method") else None
+    given = rlhf.get("rewards")
+    rewards = given if isinstance(given, list) else []
+    asked = {name: rlhf.get(name) for name in ("reward_model", "reward_model_weight", "temperature")}
+    names = [str(item.get("name") if isinstance(item, Mapping) else item) for item in rewards]
+    return _identity([rewards, asked]), listed([*names, *filter(None, [asked["reward_model"]])])
+
+
 def _length(job: Job) -> tuple[str, str] | None:
     length = setting(job, "training", "max_length")
     return (str(length), f"{length} tokens") if length is not None else None
@@ -124,5 +136,6 @@ FACETS: Final = (
     Facet("the evaluation data", _evaluation_data),
     Facet("the tokenizers", _tokenizer),
     Facet("the losses", _method),
+    Facet("the rewards", _rewards),
     Facet("the sequence lengths", _length),
 )

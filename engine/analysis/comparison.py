@@ -18,7 +18,8 @@ from engine.analysis.compared import (
 )
 from engine.analysis.configuration import differences
 from engine.analysis.correlation import correlations
-from engine.analysis.metrics import Run, known
+from engine.analysis.history import kind_of, leaders_of
+from engine.analysis.metrics import Run, is_curve
 from engine.analysis.recommendation import recommend
 from engine.analysis.table import rows
 from engine.errors import BadInput
@@ -59,13 +60,13 @@ def compare(
     """
     if not jobs:
         raise BadInput("there are no runs to compare", "Name two or more.")
-    lowest = min((loss for job in jobs if (loss := known(job.best_eval_loss)) is not None), default=None)
+    leaders = leaders_of(jobs)
     told = summaries or {}
     runs = [
         Run(
             job,
             tuple(sorted(checkpoints.get(job.id, ()), key=lambda item: item.step)),
-            lowest,
+            leaders.get(kind_of(job)),
             told.get(job.id, {}),
             statistic,
         )

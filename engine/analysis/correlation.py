@@ -26,7 +26,7 @@ _NOT_ASKED: Final = frozenset({"seed"})
 
 
 def correlations(jobs: Sequence[Job], best_id: str | None) -> tuple[Correlation, ...]:
-    """Spearman's rank correlation of every numeric setting with the best eval loss, the strongest first.
+    """Spearman's rank correlation of every numeric setting with the result, the strongest first.
 
     Only runs whose losses mean the same as the best run's count; ties share the mean of their ranks
     (Spearman 1904). A setting that is the same in all of them correlates with nothing and is left out.
@@ -35,7 +35,7 @@ def correlations(jobs: Sequence[Job], best_id: str | None) -> tuple[Correlation,
         jobs: The model's runs.
         best_id: The run whose loss says what is comparable; without it there are none.
     """
-    judged = [job for job in jobs if known(job.best_eval_loss) is not None and not job.status.live]
+    judged = [job for job in jobs if known(job.rank_value) is not None and not job.status.live]
     best = next((job for job in jobs if job.id == best_id), None)
     if best is None or len(judged) < _LEAST:
         return ()
@@ -74,7 +74,7 @@ def _of(key: str, jobs: Sequence[Job], flat: Sequence[Mapping[str, float]]) -> C
     pairs = [
         (one[key], loss)
         for job, one in zip(jobs, flat, strict=True)
-        if key in one and (loss := known(job.best_eval_loss)) is not None
+        if key in one and (loss := known(job.rank_value)) is not None
     ]
     if len(pairs) < _LEAST:
         return None

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
-from engine.analysis.metrics import known, worse
+from engine.analysis.metrics import behind, known
 from engine.records import Job
 
 RECENT: Final = 5
@@ -23,8 +23,9 @@ class Improvement:
     """How a model's runs got better, one after the other.
 
     Args:
-        losses: Best eval loss of each run that has one, in the order that they were made in.
-        best_so_far: The lowest of them up to each run: the learning curve of the experimenter.
+        losses: Best eval loss of each run that has one, in the order that they were made in; of runs
+            that are judged by rewards, where no other is there, their best reward.
+        best_so_far: The best of them up to each run: the learning curve of the experimenter.
         runs: How many of the last runs `gained` is about.
         gained: What they gained on the best before them, as a fraction; None with too few runs.
         stalled: Did they gain so little that one may stop?
@@ -46,8 +47,9 @@ class ModelRuns:
     Args:
         model: Its name.
         jobs: Its runs, in the order given.
-        best: The run with the lowest best eval loss; of equal ones the oldest.
-        worse: By job id, how much worse than the best its best eval loss is, as a fraction; 0 for the best.
+        best: The run with the lowest best eval loss, of equal ones the oldest; where none has a loss, the
+            one with the highest reward.
+        worse: By job id, how far behind the best of its kind it is, as a fraction; 0 for the best.
         improvement: How they got better.
     """
 
@@ -72,16 +74,36 @@ def by_model(jobs: Iterable[Job]) -> tuple[ModelRuns, ...]:
 
 
 def _runs(model: str, jobs: Sequence[Job]) -> ModelRuns:
-    best = best_of(jobs)
-    lowest = best.best_eval_loss if best else None
-    excess = {job.id: value for job in jobs if (value := worse(job.best_eval_loss, lowest)) is not None}
-    return ModelRuns(model, tuple(jobs), best, excess, improvement(jobs))
+    leaders = leaders_of(jobs)
+    excess = {job.id: value for job in jobs if (value := behind(job, leaders.get(kind_of(job)))) is not None}
+    return ModelRuns(model, tuple(jobs), best_of(jobs), excess, improvement(jobs))
+
+
+def kind_of(job: Job) -> str | None:
+    """What a run is judged by: `loss` or `reward`; None before its first evaluation."""
+    if known(job.rank_value) is None:
+        return None
+    return "loss" if job.best_eval_reward is None else "reward"
+
+
+def leaders_of(jobs: Iterable[Job]) -> dict[str | None, Job]:
+    """The best run of each kind, by lowest eval loss or highest eval reward; of equal ones the oldest."""
+    leaders: dict[str | None, Job] = {}
+    for job in jobs:
+        kind = kind_of(job)
+        if kind is not None and (kind not in leaders or _order(job) < _order(leaders[kind])):
+            leaders[kind] = job
+    return leaders
 
 
 def best_of(jobs: Iterable[Job]) -> Job | None:
-    """The run with the lowest best eval loss; of equal ones the oldest. None when none has one."""
-    judged = [job for job in jobs if known(job.best_eval_loss) is not None]
-    return min(judged, key=lambda job: (job.best_eval_loss or 0.0, *_age(job)), default=None)
+    """The best of the runs that are judged by a loss, or else of those that are judged by a reward."""
+    leaders = leaders_of(jobs)
+    return leaders.get("loss", leaders.get("reward"))
+
+
+def _order(job: Job) -> tuple[float, datetime, int, str]:
+    return (job.rank_value or 0.0, *_age(job))
 
 
 def improvement(jobs: Iterable[Job], *, recent: int = RECENT, enough: float = ENOUGH) -> Improvement:
@@ -95,14 +117,21 @@ def improvement(jobs: Iterable[Job], *, recent: int = RECENT, enough: float = EN
         enough: What they must have gained, as a fraction.
     """
     attempts = sorted((job for job in jobs if not job.status.live), key=_age)
-    losses = [loss for job in attempts if (loss := known(job.best_eval_loss)) is not None]
+    kinds = [kind_of(job) for job in attempts]
+    kind = "loss" if "loss" in kinds else "reward"
+    better = min if kind == "loss" else max
+    losses = [
+        value if kind == "loss" else -value
+        for job, its in zip(attempts, kinds, strict=True)
+        if its == kind and (value := job.rank_value) is not None
+    ]
     best_so_far: list[float] = []
     for loss in losses:
-        best_so_far.append(min(loss, best_so_far[-1]) if best_so_far else loss)
+        best_so_far.append(better(loss, best_so_far[-1]) if best_so_far else loss)
     if len(losses) <= recent or best_so_far[-recent - 1] <= 0:
         return Improvement(tuple(losses), tuple(best_so_far))
     before, after = best_so_far[-recent - 1], best_so_far[-1]
-    gained = (before - after) / before
+    gained = abs(before - after) / before
     stalled = gained < enough
     advice = ": consider stopping" if stalled else ""
     sentence = f"last {recent} runs gained {_percent(gained)}{advice}"

@@ -23,14 +23,14 @@ class Run:
     Args:
         job: The run.
         checkpoints: Its checkpoints by step.
-        lowest: The lowest best eval loss of all compared runs; None when unknown.
+        leader: The compared run with the best result of its kind; None when unknown.
         summaries: Its curves in four numbers, by metric.
         statistic: Which of the four counts.
     """
 
     job: Job
     checkpoints: tuple[Checkpoint, ...]
-    lowest: float | None = None
+    leader: Job | None = None
     summaries: Mapping[str, MetricSummary] = field(default_factory=dict)
     statistic: Statistic = "last"
 
@@ -108,6 +108,22 @@ def worse(loss: float | None, lowest: float | None) -> float | None:
     return loss / lowest - 1
 
 
+def behind(job: Job, best: Job | None) -> float | None:
+    """How far a run is behind the best of its kind, as a fraction; None where one has no meaning.
+
+    By eval loss the relative excess over the lowest, by reward the relative shortfall from the highest.
+    A run that is judged by a loss is never measured against one that is judged by a reward.
+    """
+    if best is None or (job.best_eval_reward is None) != (best.best_eval_reward is None):
+        return None
+    if best.best_eval_reward is None:
+        return worse(job.best_eval_loss, best.best_eval_loss)
+    ours, highest = known(job.best_eval_reward), known(best.best_eval_reward)
+    if ours is None or highest is None:
+        return None
+    return 0.0 if ours == highest else (highest - ours) / abs(highest) if highest else None
+
+
 def _of_curve(
     name: str,
     label: str,
@@ -157,8 +173,8 @@ def _part(name: str) -> Callable[[Run], float | None]:
 
 
 def _worse(run: Run) -> float | None:
-    """Excess of the best eval loss over the lowest of all, percent."""
-    excess = worse(run.job.best_eval_loss, run.lowest)
+    """How far behind the best of the compared runs it is, percent."""
+    excess = behind(run.job, run.leader)
     return None if excess is None else excess * 100
 
 
@@ -192,6 +208,10 @@ def price_of_hundredth(run: Run) -> float | None:
 
 
 METRICS: Final = (
+    Metric(
+        "best_eval_reward", "best eval reward", "number", "high", lambda run: run.job.best_eval_reward,
+        kind="quality", primary=True,
+    ),
     Metric(
         "best_eval_loss", "best eval loss", "loss", "low", lambda run: run.job.best_eval_loss,
         kind="quality", primary=True,
@@ -291,10 +311,17 @@ _COVERED: Final = frozenset(
 )
 
 
+def is_curve(name: str) -> bool:
+    """Has that summary a curve? The predictions' scores have none."""
+    return not name.startswith("prediction_")
+
+
 def metrics_of(runs: Sequence[Run]) -> tuple[Metric, ...]:
     """The metrics that everybody knows, then all others that any of the runs has a curve of, by name."""
     names = {name for run in runs for name in run.summaries} - _COVERED
-    return (*METRICS, *(_unknown(name) for name in sorted(names)))
+    rewarded = any(run.job.best_eval_reward is not None for run in runs)
+    common = [metric for metric in METRICS if metric.name != "best_eval_reward" or rewarded]
+    return (*common, *(_unknown(name) for name in sorted(names)))
 
 
 def _unknown(name: str) -> Metric:

@@ -10,7 +10,7 @@ from engine.analysis import format as words
 from engine.analysis.metrics import Run, known, pace, price_of_hundredth
 from engine.analysis.spending import cost_after
 from engine.job.events import Status
-from engine.records import Job
+from engine.records import Checkpoint, Job
 from scorer.ties import curve_noise
 
 _TIE: Final = 1.96 * math.sqrt(2.0)
@@ -43,6 +43,8 @@ def reasons(best: Run, others: Sequence[Run], names: Mapping[str, str]) -> Itera
 
 def _lead(best: Run, second: Run, names: Mapping[str, str]) -> str:
     """How far ahead the best run is of the second."""
+    if best.job.best_eval_reward is not None:
+        return _lead_by_reward(best, second, names)
     ours, theirs = best.job.best_eval_loss or 0.0, second.job.best_eval_loss or 0.0
     noise = _noise(best, second)
     band = "" if noise is None or ours <= 0 else f" (noise ± {_percent(1.96 * noise / ours)})"
@@ -53,6 +55,18 @@ def _lead(best: Run, second: Run, names: Mapping[str, str]) -> str:
         return f"{loss} is {theirs - ours:.4g} below that of {names[second.job.id]}."
     below = _percent((theirs - ours) / theirs)
     return f"{loss} is {below} below {words.loss(theirs)} of {names[second.job.id]}{band}."
+
+
+def _lead_by_reward(best: Run, second: Run, names: Mapping[str, str]) -> str:
+    """The same of runs that are judged by a reward."""
+    ours, theirs = best.job.best_eval_reward or 0.0, second.job.best_eval_reward or 0.0
+    noise = _noise(best, second)
+    band = "" if noise is None else f" (noise ± {words.short(1.96 * noise)})"
+    reward = f"Its highest eval reward {words.short(ours)}"
+    if ours == theirs:
+        return f"{reward} is exactly that of {names[second.job.id]}{band}."
+    other = names[second.job.id]
+    return f"{reward} is {words.short(ours - theirs)} above {words.short(theirs)} of {other}{band}."
 
 
 def _checkpoint(best: Run) -> Iterator[str]:
@@ -157,7 +171,7 @@ def caveats(
     if live:
         verb = "is" if len(live) == 1 else "are"
         yield f"{words.listed(names[job.id] for job in live)} {verb} still going and may yet be better."
-    blind = [run.job for run in runs if known(run.job.best_eval_loss) is None and not run.job.status.live]
+    blind = [run.job for run in runs if known(run.job.rank_value) is None and not run.job.status.live]
     if blind:
         yield f"There is no evaluation of {words.listed(names[job.id] for job in blind)}."
 
@@ -187,15 +201,19 @@ def changes(best: Run, others: Sequence[Run], names: Mapping[str, str]) -> Itera
         others: The other runs that have an eval loss, the best first.
         names: What each is called.
     """
-    ours = known(best.job.best_eval_loss)
+    ours = known(best.job.rank_value)
     apart = [run for run in others if not _tied(best, run)]
     if ours is None or not apart:
         return
-    theirs = apart[0].job.best_eval_loss or 0.0
-    if theirs <= 0 or ours <= 0:
-        return
+    theirs = apart[0].job.rank_value or 0.0
     noise = _noise(best, apart[0])
     times = f", {(theirs - ours) / noise:.0f} times the noise of one evaluation" if noise else ""
+    if best.job.best_eval_reward is not None:
+        more = words.short(theirs - ours)
+        yield f"{names[apart[0].job.id]} would need {more} more reward{times}, to be kept instead."
+        return
+    if theirs <= 0 or ours <= 0:
+        return
     yield (
         f"{names[apart[0].job.id]} would have to come {_percent((theirs - ours) / theirs)} lower{times}, "
         "to be kept instead."
@@ -203,7 +221,7 @@ def changes(best: Run, others: Sequence[Run], names: Mapping[str, str]) -> Itera
 
 
 def _tied(best: Run, other: Run) -> bool:
-    ours, theirs = best.job.best_eval_loss, other.job.best_eval_loss
+    ours, theirs = best.job.rank_value, other.job.rank_value
     if ours is None or theirs is None:
         return False
     noise = _noise(best, other)
@@ -229,9 +247,15 @@ def _condition(best: Run, names: Mapping[str, str]) -> Iterator[str]:
 
 
 def _noise(*runs: Run) -> float | None:
-    """Standard deviation of one eval loss, nats: the greatest of the runs' eval curves; None when unknown."""
-    found = (curve_noise([(item.step, item.eval_loss) for item in run.checkpoints]) for run in runs)
+    """Standard deviation of one evaluation: the greatest of the runs' eval curves; None when unknown."""
+    found = (curve_noise([(item.step, _result(item)) for item in run.checkpoints]) for run in runs)
     return max((noise for noise in found if noise is not None), default=None)
+
+
+def _result(checkpoint: Checkpoint) -> float | None:
+    """What a checkpoint is judged by: its eval loss, nats, or its reward."""
+    reward = checkpoint.score.metrics.reward if checkpoint.score is not None else None
+    return checkpoint.eval_loss if reward is None else reward
 
 
 def _percent(fraction: float) -> str:

@@ -69,6 +69,8 @@ def evaluation(run: Projection, event: Event) -> None:
     if train_loss is not None:
         # Kept in its column, but no curve of its own: the training loss has one already.
         kept["train_loss"] = train_loss
+    if (best := _best_reward(run, values.get("eval_reward"))) is not None:
+        kept |= run.named("eval", {"best_eval_reward": best})
     run.put("eval", event, kept, _best_so_far(run, event.step or 0, loss))
 
 
@@ -134,6 +136,13 @@ def _best_so_far(run: Projection, step: int, loss: float | None) -> dict[str, An
     if since is not None and epoch is not None:
         facts["epochs_without_improvement"] = max(0, int(epoch - since))
     return facts
+
+
+def _best_reward(run: Projection, reward: float | None) -> float | None:
+    """The highest eval reward up to a row: a function of the row before it and of its own."""
+    last = run.series["eval"].last
+    known = (last.values.get("best_eval_reward") if last else None, reward)
+    return max((value for value in known if value is not None and math.isfinite(value)), default=None)
 
 
 def _figures(gpu: Gpu) -> dict[str, float | None]:

@@ -163,10 +163,16 @@ class Projection:
             job["best_eval_loss"] = facts.get("best_eval_loss")
             job["epochs_without_improvement"] = facts.get("epochs_without_improvement")
         step, total = job["current_step"], job["total_steps"]
+            self._note_reward(last.values.get("best_eval_reward") if last else None)
         job["progress"] = 100 * step / total if total and step is not None else None
         job["remaining_seconds"] = self._remaining(step, total)
 
     def _remaining(self, step: int | None, total: int | None) -> float | None:
+    def _note_reward(self, best: float | None) -> None:
+        """Keep the highest eval reward, which a resume may take back."""
+        if stored_object(self.job["metadata"]).get("best_eval_reward") != best:
+            self.note({"best_eval_reward": best})
+
         """Seconds to the last step at the pace of the newest logged ones; None when unknown or over."""
         status, pace = Status(self.job["status"]), self.memory.pace
         if status is Status.COMPLETED:

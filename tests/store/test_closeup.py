@@ -43,3 +43,18 @@ def test_what_has_another_shape_is_left_out() -> None:
     told = metadata(wire)
     assert told.keys() & {"gradients", "token_lengths"} == set()
     assert told["gpu_peaks_gb"] == {"eval": [None, None]}
+
+
+def test_the_highest_reward_of_a_run_is_known_and_taken_back_by_a_resume() -> None:
+    wire = Wire().start()
+    for step, reward in ((10, 0.4), (20, "NaN"), (30, 0.7), (40, 0.6)):
+        wire.write("eval", step, eval_reward=reward, epoch=step)
+    with empty_store() as store:
+        store.add(a_job(method="rlhf"))
+        at = store.ingest("job-1", wire.bytes, 0).offset
+        job = store.job("job-1")
+        assert (job.best_eval_loss, job.best_eval_reward, job.rank_value) == (None, 0.7, -0.7)
+        wire.attempt = 2
+        wire.start(20).write("eval", 30, eval_reward=0.5, epoch=30)
+        store.ingest("job-1", wire.bytes[at:], at)
+        assert store.job("job-1").best_eval_reward == 0.5

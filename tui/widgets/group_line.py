@@ -43,7 +43,9 @@ def _facts(group: Group, runs: ModelRuns) -> list[Piece]:
     of = f"{group.shown} of " if group.shown != total else ""
     facts: list[Piece] = [(f"{of}{total} {'run' if total == 1 else 'runs'}", "$text-muted")]
     if runs.best is not None:
-        facts.append((f"best {words.loss(runs.best.best_eval_loss)}", "$foreground"))
+        reward = runs.best.best_eval_reward
+        told = words.loss(runs.best.best_eval_loss) if reward is None else f"reward {reward:+.3g}"
+        facts.append((f"best {told}", "$foreground"))
     if len(bars := spark_values(story.best_so_far, _BARS)) > 1:
         facts.append((spark(bars, min(bars), max(bars), len(bars)), "$secondary"))
     if story.sentence:

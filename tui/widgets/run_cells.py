@@ -91,8 +91,10 @@ def plain(value: str, style: str = "$foreground") -> Piece:
 
 
 def eval_loss(job: Job, scene: Scene) -> Piece:
-    """The best eval loss; the lowest of the model stands out."""
-    return plain(words.loss(job.best_eval_loss), "bold" if scene.is_best(job) else "$foreground")
+    """The best eval loss, or the best reward, signed; the best of the model stands out."""
+    reward = job.best_eval_reward
+    told = words.loss(job.best_eval_loss) if reward is None else f"{reward:+.3g}"
+    return plain(told, "bold" if scene.is_best(job) else "$foreground")
 
 
 def gpu(job: Job) -> Piece:

@@ -177,7 +177,7 @@ def _name(job: Job, width: int, style: str) -> list[Piece]:
 
 def _free_after(job: Job, columns: tuple[Column, ...]) -> int:
     """How many columns after the status have nothing to show of a failed run."""
-    if finite(job.best_eval_loss) or job.best_checkpoint_score is not None:
+    if finite(job.rank_value) or job.best_checkpoint_score is not None:
         return 0
     count = 0
     for column in columns:

@@ -58,7 +58,7 @@ def _finite(value: float | None) -> float | None:
 
 SORTS: Final[Mapping[str, Sort]] = {
     NEWEST: Sort("newest first", lambda job: (not job.status.live, -job.created_at.timestamp())),
-    "eval": Sort("lowest eval loss first", lambda job: _finite(job.best_eval_loss)),
+    "eval": Sort("lowest eval loss first", lambda job: _finite(job.rank_value)),
     "score": Sort("best score first", lambda job: _finite(job.best_checkpoint_score)),
     "time": Sort("longest first", lambda job: _finite(job.elapsed_seconds), falling=True),
     "cost": Sort("dearest first", lambda job: _finite(job.cost_total), falling=True),
