@@ -11,7 +11,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from engine.job.events import Status
-from scorer import Score
+
+if TYPE_CHECKING:
+    from scorer import Score
 
 _BY_LOSS: Final = ("sft", "cpt", "dpo", "orpo")
 """Methods whose runs are judged by their eval loss."""
@@ -266,7 +268,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class HostSample:
-    """One heartbeat: the machine's CPU, memory, disk and GPUs, and its guard's last proof."""
+    """One heartbeat: the machine's CPU, memory, disk and GPUs."""
 
     ts: datetime
     cpu_percent: float | None = None
@@ -274,8 +276,6 @@ class HostSample:
     memory_total_gb: float | None = None
     disk_free_gb: float | None = None
     gpus: tuple[Gpu, ...] = ()
-    guard_proven_seconds: float | None = None
-    """None where there is no guard, or it has proven nothing yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from engine.job.events import Event, EventType, Phase, Status
+from engine.job.events import Event, Phase, busy_with
 from engine.records import Checkpoint, Job
 
 
@@ -87,7 +87,7 @@ def ledger(events: Sequence[Event], cost_per_hour: float | None) -> tuple[Spent,
         if before is not None:
             passed = (event.ts - before.ts).total_seconds()
             seconds[phase] = seconds.get(phase, 0.0) + max(0.0, passed)
-        phase = _busy_with(event, phase)
+        phase = busy_with(event, phase)
     return _priced(seconds, cost_per_hour)
 
 
@@ -99,15 +99,6 @@ def _priced(seconds: dict[str, float], cost_per_hour: float | None) -> tuple[Spe
         if lasted > 0
     ]
     return tuple(sorted(found, key=lambda spent: -spent.seconds))
-
-
-def _busy_with(event: Event, phase: str) -> str:
-    """What the pod is busy with from an event on."""
-    if event.type == EventType.PHASE:
-        return str(event.data.get("phase") or phase)
-    if event.type == EventType.STATE:
-        return phase if event.data.get("status") == Status.RUNNING else Phase.IDLE
-    return Phase.IDLE if event.type == EventType.RECOVERY else phase
 
 
 def best_checkpoint(job: Job, checkpoints: Iterable[Checkpoint]) -> Checkpoint | None:

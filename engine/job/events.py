@@ -195,6 +195,22 @@ def parse_stamp(text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def busy_with(event: Event, phase: str) -> str:
+    """What a pod is busy with from an event on.
+
+    Args:
+        event: The event.
+        phase: What it was busy with before, a `Phase`; `idle` is waiting in the queue, paused, or between
+            a failure and the next attempt.
+    """
+    if event.type == EventType.PHASE:
+        return str(event.data.get("phase") or phase)
+    if event.type == EventType.STATE:
+        return phase if event.data.get("status") == Status.RUNNING else Phase.IDLE
+    # A recovery without a step is the supervisor's, after a crash; the trainer goes on within its own.
+    return Phase.IDLE if event.type == EventType.RECOVERY and event.step is None else phase
+
+
 def plain(value: Any) -> Any:
     """The same value with non-finite numbers as strings, keys as strings, and unknown objects as text."""
     if isinstance(value, float):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from engine.job.events import Event, EventType
-from engine.store import artifacts, closeup, lifecycle, measured
+from engine.store import artifacts, closeup, lifecycle, measured, spent
 from engine.store.projection import Projection
 
 HANDLERS: Final[Mapping[str, Callable[[Projection, Event], None]]] = {
@@ -30,6 +30,8 @@ HANDLERS: Final[Mapping[str, Callable[[Projection, Event], None]]] = {
 
 def apply(run: Projection, event: Event) -> None:
     """Take in one event, whatever a pod may have put into its data."""
+    spent.before(run.memory, event)
     run.tick(event)
     if handler := HANDLERS.get(event.type):
         handler(run, event)
+    spent.after(run.memory, event)

@@ -62,6 +62,8 @@ def forget(db: sqlite3.Connection, job_ids: Sequence[str]) -> None:
         if found[1] is None:
             raise BadInput(f"{found[0]} is not in the trash", "podium delete puts it there.")
         db.execute("DELETE FROM local_training_jobs WHERE id = ?", (job_id,))
+        # What the laptop remembered of it, such as when it began to provision.
+        db.execute("DELETE FROM settings WHERE key LIKE '%/' || ?", (job_id,))
     db.execute("DELETE FROM actions WHERE id NOT IN (SELECT action_id FROM action_items)")
     db.execute("UPDATE revision SET value = value + 1")
 

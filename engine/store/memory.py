@@ -20,6 +20,9 @@ class Memory:
         gpu_count: How many.
         trainer_memory: Does the trainer tell the GPU memory that it holds?
         pace: The last logged steps and the elapsed seconds at each.
+        busy: The phase that the pod is in.
+        spent: Seconds by phase, all attempts.
+        unsaved: Seconds by phase since the newest checkpoint: what a crash would make worthless.
         evaluated: The newest eval's step, epoch, eval_loss, train_loss and score.
     """
 
@@ -31,6 +34,9 @@ class Memory:
     gpu_count: int = 0
     trainer_memory: bool = False
     pace: list[list[float]] = field(default_factory=list)
+    busy: str = "idle"
+    spent: dict[str, float] = field(default_factory=dict)
+    unsaved: dict[str, float] = field(default_factory=dict)
     evaluated: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

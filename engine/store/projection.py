@@ -153,6 +153,7 @@ class Projection:
         """Bring the columns up to date that follow from the others."""
         job, memory = self.job, self.memory
         job["elapsed_seconds"] = memory.elapsed
+        job["spent"] = dict(memory.spent)
         if job["cost_per_hour"] is not None:
             job["cost_total"] = job["cost_per_hour"] * memory.elapsed / 3600
         if memory.gpu_count:
@@ -162,17 +163,17 @@ class Projection:
             facts = last.facts if last else {}
             job["best_eval_loss"] = facts.get("best_eval_loss")
             job["epochs_without_improvement"] = facts.get("epochs_without_improvement")
-        step, total = job["current_step"], job["total_steps"]
             self._note_reward(last.values.get("best_eval_reward") if last else None)
+        step, total = job["current_step"], job["total_steps"]
         job["progress"] = 100 * step / total if total and step is not None else None
         job["remaining_seconds"] = self._remaining(step, total)
 
-    def _remaining(self, step: int | None, total: int | None) -> float | None:
     def _note_reward(self, best: float | None) -> None:
         """Keep the highest eval reward, which a resume may take back."""
         if stored_object(self.job["metadata"]).get("best_eval_reward") != best:
             self.note({"best_eval_reward": best})
 
+    def _remaining(self, step: int | None, total: int | None) -> float | None:
         """Seconds to the last step at the pace of the newest logged ones; None when unknown or over."""
         status, pace = Status(self.job["status"]), self.memory.pace
         if status is Status.COMPLETED:

@@ -143,7 +143,6 @@ def host_sample_of(event: Event) -> HostSample | None:
         finite(host.get("memory_total_gb")),
         finite(host.get("disk_free_gb")),
         gpus,
-        finite(mapping(event.data.get("guard")).get("proven_s")),
     )
 
 

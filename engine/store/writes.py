@@ -88,6 +88,7 @@ def best_columns(db: sqlite3.Connection, job_id: str) -> dict[str, Any]:
     return {
         "best_step": best.step if best else None,
         "best_epoch": best.epoch if best else None,
+        "best_at": best.created_at if best else None,
         "best_checkpoint_path": best.path if best else None,
         "best_checkpoint_score": best.score.total if best and best.score else None,
         "checkpoint_count": len(kept),

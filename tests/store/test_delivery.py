@@ -32,7 +32,8 @@ def empty_store() -> Iterator[SQLiteStore]:
     """A store in memory's stead: a fresh copy of an empty database, quicker than migrating one."""
     if not _EMPTY.exists():
         with closing(sqlite3.connect(_EMPTY)) as db:
-            db.executescript((SCHEMA / "0001_initial.sql").read_text())
+            for migration in sorted(SCHEMA.glob("*.sql")):
+                db.executescript(migration.read_text())
     with tempfile.TemporaryDirectory(dir=_FOLDER.name) as folder:
         path = Path(folder) / "podium.db"
         path.write_bytes(_EMPTY.read_bytes())
