@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.warm import Nursery, nursery
+
 # Set before any test imports torch or transformers; the processes that tests start inherit them.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -93,3 +95,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
     yield path
     subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Nursery]:
+    """Where trainer processes come from that need not load torch."""
+    with nursery() as found:
+        yield found

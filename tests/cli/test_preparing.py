@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.cli.recorded import told
 from tests.conftest import Podium
+from tests.warm import Nursery
 
 ROWS = [{"prompt": f"What is {number}?", "completion": f"A number, {number}."} for number in range(20)]
 
@@ -178,21 +180,80 @@ def test_a_dry_run_tells_what_the_job_will_take(podium: Podium, data: Path) -> N
     assert "# GPU memory: about" in shown and "# Time: about" in shown and "# Cost: about" in shown
 
 
-@pytest.mark.training
-def test_rows_are_shown_as_a_model_sees_them_with_what_is_learnt_marked(
-    podium: Podium, data: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from engine.job import dataset
     from engine.job.sections import BuildSpec
     from engine.trainer.build import build
 
-    rows = dataset.read(data).rows
-    build(BuildSpec(vocab_size=320, hidden_size=16, layers=1, heads=2), rows, 0, tmp_path / "model")
-    found = told(podium("validate", data, "--model", tmp_path / "model", "--json").stdout)["dataset"]
-    first = found["samples"][0]
-    learnt = "".join(run["text"] for run in first if run["trained"])
-    assert learnt and any(not run["trained"] for run in first)
-    assert f"▶{learnt.splitlines()[0]}" in podium("validate", data, "--model", tmp_path / "model").stdout
-    refused = podium("validate", data, "--model", tmp_path / "nothing")
+    rows = dataset.read(EXAMPLES / "capitals.jsonl").rows
+    place = tmp_path_factory.mktemp("model") / "model"
+    build(BuildSpec(vocab_size=400, hidden_size=16, layers=1, heads=2), rows, 0, place)
+    return place
+
+
+def parts(sample: dict[str, Any]) -> tuple[str, str]:
+    """What a sample shows: what is given and what is learnt."""
+    texts = ["".join(run["text"] for run in sample["runs"] if run["trained"] is it) for it in (False, True)]
+    return texts[0], texts[1]
+
+
+@pytest.mark.training
+@pytest.mark.parametrize(
+    ("method", "data", "expected"),
+    [
+        ("sft", "capitals", [("text", "Argentina?", "Buenos Aires")]),
+        ("cpt", "capitals-text", [("text", "", "Buenos Aires")]),
+        ("dpo", "capitals-pairs", [("chosen", "Argentina?", "Buenos"), ("rejected", "Argentina?", "Why do")]),
+        # The likelihood of the chosen answer is that of its prompt, too.
+        ("orpo", "capitals-pairs", [("chosen", "", "Argentina?"), ("rejected", "Argentina?", "Why do")]),
+        ("rlhf", "capitals-prompts", [("prompt", "Argentina?", "")]),
+    ],
+)
+def test_rows_of_every_method_are_shown_with_what_is_learnt_marked(
+    method: str, data: str, expected: list[tuple[str, str, str]], podium: Podium, model: Path, warm: Nursery
+) -> None:
+    path = EXAMPLES / f"{data}.jsonl"
+    asked = ("validate", path, "--method", method, "--model", model, "--json")
+    found = told(podium(*asked, env=warm.environment).stdout)["dataset"]
+    assert [sample["row"] for sample in found["samples"]] == sorted([1, 2, 3] * len(expected))
+    assert found["too_long"] is None
+    for sample, (part, given, learnt) in zip(found["samples"], expected, strict=False):
+        assert sample["part"] == part
+        seen = parts(sample)
+        assert given in seen[0] and learnt in seen[1] and bool(given) == bool(seen[0])
+        assert bool(learnt) == bool(seen[1])
+
+
+@pytest.mark.training
+def test_a_preview_names_what_is_too_long_and_what_is_also_in_the_eval_data(
+    podium: Podium, model: Path, tmp_path: Path, warm: Nursery
+) -> None:
+    rows = [*ROWS[:6], {"prompt": "Count to 99.", "completion": " ".join(map(str, range(99)))}, ROWS[5]]
+    train, held_out = tmp_path / "train.jsonl", tmp_path / "eval.jsonl"
+    train.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    held_out.write_text("".join(json.dumps(row) + "\n" for row in ROWS[4:9]))
+    asked = ("validate", train, "--eval", held_out, "--model", model, "--max-length", "64")
+    shown = podium(*asked, env=warm.environment).stdout
+    assert "1 row repeats an earlier one (row 8 repeats row 6)" in shown
+    assert "3 rows also stand in the eval data eval.jsonl" in shown and "row 5 is its row 1" in shown
+    assert "1 row is longer than the 64 tokens" in shown and "(row 7, " in shown
+    assert "row 1: " in shown and "▶A number, 0." in shown
+    everything = podium("validate", train, "--eval", train)
+    assert everything.returncode == 2
+    assert "holds every training row" in one_line(everything.stderr)
+    unmarked = podium("validate", train, "--max-length", "64")
+    assert unmarked.returncode == 2
+
+
+@pytest.mark.training
+def test_a_preview_without_a_usable_tokenizer_or_room_is_refused_in_one_line(
+    podium: Podium, data: Path, model: Path, tmp_path: Path, warm: Nursery
+) -> None:
+    asked = ("validate", data, "--model", model, "--max-length", "8")
+    none_fits = podium(*asked, env=warm.environment)
+    assert none_fits.returncode == 2
+    assert "of 20 rows none fits: 20 rows are longer than the 8 tokens" in one_line(none_fits.stderr)
+    refused = podium("validate", data, "--model", tmp_path / "nothing", env=warm.environment)
     assert refused.returncode == 2
     assert "no such folder" in refused.stderr

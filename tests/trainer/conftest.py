@@ -10,7 +10,6 @@ import pytest
 
 from engine.job.folder import JobFolder
 from tests.trainer import jobs
-from tests.warm import Nursery, nursery
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,3 @@ def no_process_left() -> Iterator[None]:
 def job(tmp_path: Path) -> JobFolder:
     """The tiny job, ready to train."""
     return jobs.make_job(tmp_path / "job")
-
-
-@pytest.fixture(scope="session")
-def warm() -> Iterator[Nursery]:
-    """Where trainer processes come from that need not load torch."""
-    with nursery() as found:
-        yield found

@@ -112,7 +112,8 @@ def test_eval_data_of_the_users_own_is_used_and_kept_out_of_training(tmp_path: P
     dataset.write_jsonl(jobs.rows()[:5], folder.eval_dataset)
     trainer, _ = jobs.built(folder)
     assert (len(trainer.train_dataset), len(trainer.eval_dataset)) == (29, 5)
-    assert "5 training rows also stand in the eval data" in jobs.events(folder, "alert")[0].data["message"]
+    told = jobs.events(folder, "alert")[0].data["message"]
+    assert "dataset.jsonl: 5 rows also stand in the eval data" in told and "row 1 is its row 1" in told
 
 
 CPU = Machine("cpu", False, False, False, 2)

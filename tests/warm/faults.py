@@ -16,7 +16,7 @@ from typing import Any
 def install() -> None:
     """Set the trap of this attempt, if there is one; become another user, if that is asked."""
     plan = json.loads(os.environ.get("PODIUM_TEST_FAULTS", "{}"))
-    if fault := plan.get(os.environ["PODIUM_ATTEMPT"]):
+    if fault := plan.get(os.environ.get("PODIUM_ATTEMPT")):
         _trap(fault)
     if uid := int(os.environ.get("PODIUM_TEST_UID", "0")):
         os.setgid(uid)

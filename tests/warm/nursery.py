@@ -60,9 +60,10 @@ def _attend(connection: socket.socket) -> None:
 
 
 def _train(request: dict[str, Any], outputs: list[int]) -> int:
-    """What `python -m engine.trainer` would do."""
-    from engine.trainer.__main__ import main
+    """What `python -m` would do with that module."""
     from tests.warm import faults
+
+    module = request["module"] + (".__main__" if request["module"] == "engine.trainer" else "")
 
     for number, output in zip((1, 2), outputs, strict=True):
         os.dup2(output, number)
@@ -73,7 +74,7 @@ def _train(request: dict[str, Any], outputs: list[int]) -> int:
     os.chdir(request["folder"])
     try:
         faults.install()
-        code = main(request["arguments"])
+        code = importlib.import_module(module).main(request["arguments"])
     except SystemExit as left:
         code = int(left.code or 0)
     # As the interpreter does with what nobody catches.

@@ -6,13 +6,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from engine.errors import BadInput
 from tui.cli.options import json_option
 from tui.cli.output import emit, line, one_line
+
+if TYPE_CHECKING:
+    from engine.job.dataset import Dataset
 
 
 class MethodType(click.ParamType[str]):
@@ -35,40 +38,75 @@ class MethodType(click.ParamType[str]):
     "--method", type=MethodType(), default="sft", show_default=True, help="What it is to train with."
 )
 @click.option(
-    "--model", metavar="MODEL", help="Show rows as that model sees them, what is learnt marked (sft)."
+    "--eval", "held_out", type=click.Path(path_type=Path), metavar="DATA", help="Check eval data too."
+)
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="Show rows as that model sees them, what is learnt marked; name those too long.",
+)
+@click.option(
+    "--max-length",
+    type=click.IntRange(min=8),
+    metavar="TOKENS",
+    help="What is too long; else as the template says.",
 )
 @json_option
-def validate(data: Path, method: str, model: str | None, as_json: bool) -> None:
+def validate(
+    data: Path, method: str, held_out: Path | None, model: str | None, max_length: int | None, as_json: bool
+) -> None:
     """Check every row of a data file."""
     from engine.job import dataset
 
-    if model is not None and method != "sft":
-        raise click.UsageError("--model shows rows for method sft alone")
+    if max_length is not None and model is None:
+        raise click.UsageError("--max-length needs --model, whose tokens are counted")
     found = dataset.read(data, method=method)
-    samples = _previewed(data, method, model) if model is not None else None
+    warnings = [*found.warnings, *(_of_both(found, held_out, method) if held_out is not None else ())]
+    seen = _previewed(data, method, model, max_length) if model is not None else {}
+    if seen.get("too_long") is not None:
+        warnings.append(str(seen["too_long"]["told"]))
     if as_json:
         facts = {"rows": len(found.rows), "format": found.format, "sha256": found.sha256}
-        told = {"path": str(data), "method": method, **facts, "warnings": found.warnings}
-        emit("dataset", told if samples is None else {**told, "samples": samples})
+        told = {"path": str(data), "method": method, **facts, "warnings": warnings}
+        emit("dataset", {**told, **seen})
         return
     line(f"{data}: {len(found.rows)} rows of format {found.format}, all fit for {method}")
-    for warning in found.warnings:
-        line(f"  {warning}", fg="yellow")
-    for number, runs in enumerate(samples or [], 1):
-        _show(number, runs)
+    for warning in warnings:
+        line(f"  {one_line(warning)}", fg="yellow")
+    for sample in seen.get("samples", ()):
+        _show(sample, method)
 
 
-def _show(number: int, runs: list[dict[str, Any]]) -> None:
+def _of_both(train: Dataset, path: Path, method: str) -> list[str]:
+    """What is suspicious about eval data, by itself and beside the train data.
+
+    Raises:
+        BadDataset: It can't be evaluated on.
+    """
+    from engine.errors import BadDataset
+    from engine.job import dataset
+
+    held_out = dataset.read(path, train.format, method=method)
+    if not dataset.without(train.rows, held_out.rows, train.format):
+        raise BadDataset(str(path), ["holds every training row"], "Give rows of its own to evaluate on.")
+    both = dataset.shared(train, held_out)
+    return [*(f"{path.name}: {warning}" for warning in held_out.warnings), *([both] if both else [])]
+
+
+def _show(sample: dict[str, Any], method: str) -> None:
     """A row as the model sees it; what is learnt stands between ▶ and ◀, in green on a terminal."""
+    runs = sample["runs"]
     learnt = sum(run["tokens"] for run in runs if run["trained"])
+    part = "" if sample["part"] in ("text", "prompt") else f", {sample['part']}"
+    how = f"{learnt} of them learnt" if method != "rlhf" else "what the model answers is rewarded"
     line("")
-    line(f"row {number}: {sum(run['tokens'] for run in runs)} tokens, {learnt} of them learnt", bold=True)
+    line(f"row {sample['row']}{part}: {sum(run['tokens'] for run in runs)} tokens, {how}", bold=True)
     for run in runs:
         text = "\n".join(one_line(part) for part in run["text"].splitlines())
         line(f"▶{text}◀", fg="green") if run["trained"] else line(text, dim=True)
 
 
-def _previewed(data: Path, method: str, model: str) -> list[list[dict[str, Any]]]:
+def _previewed(data: Path, method: str, model: str, max_length: int | None) -> dict[str, Any]:
     """What the trainer makes of the first rows; in a process of its own, for this one loads no torch.
 
     Raises:
@@ -79,12 +117,12 @@ def _previewed(data: Path, method: str, model: str) -> list[list[dict[str, Any]]
 
     need_trainers()
     arguments = [sys.executable, "-m", "engine.trainer.preview", str(data.absolute()), method, model]
+    arguments += [str(max_length)] if max_length is not None else []
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     try:
-        told = json.loads(done.stdout.splitlines()[-1])
-        samples: list[list[dict[str, Any]]] = told["samples"]
+        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         raise BadInput("the preview ended early", (done.stderr.splitlines() or [""])[-1][:200]) from None
-    except KeyError:
-        raise BadInput(told["error"], told["advice"]) from None
-    return samples
+    if "samples" not in told:
+        raise BadInput(told["error"], told["advice"])
+    return told

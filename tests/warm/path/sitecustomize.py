@@ -1,4 +1,4 @@
-"""`python -m engine.trainer FOLDER` as a messenger: the nursery works, and this one ends as that."""
+"""`python -m engine.trainer …` as a messenger: the nursery does the work, and this one ends as that did."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import socket
 import sys
 from pathlib import Path
 
+MODULES = ("engine.trainer", "engine.trainer.preview")
 
-def _messenger(address: str, arguments: list[str]) -> None:
+
+def _messenger(address: str, module: str, arguments: list[str]) -> None:
     pid = 0
     asked = []
 
@@ -22,7 +24,12 @@ def _messenger(address: str, arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, forward)
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(address)
-    request = {"arguments": arguments, "environment": dict(os.environ), "folder": str(Path.cwd())}
+    request = {
+        "module": module,
+        "arguments": arguments,
+        "environment": dict(os.environ),
+        "folder": str(Path.cwd()),
+    }
     socket.send_fds(connection, [b"x"], [1, 2])
     connection.sendall(json.dumps(request).encode() + b"\n")
     answers = connection.makefile()
@@ -36,6 +43,12 @@ def _messenger(address: str, arguments: list[str]) -> None:
     os._exit(code)
 
 
-_place = os.environ.get("PODIUM_TEST_NURSERY")
-if _place and sys.orig_argv[-3:-1] == ["-m", "engine.trainer"]:
-    _messenger(_place, sys.orig_argv[-1:])
+def _asked() -> list[str]:
+    """The module that this interpreter is to run, and its arguments; nothing where it is not ours."""
+    asked = sys.orig_argv[1:]
+    at = asked.index("-m") + 1 if "-m" in asked else 0
+    return asked[at:] if at and asked[at] in MODULES else []
+
+
+if (_place := os.environ.get("PODIUM_TEST_NURSERY")) and (_work := _asked()):
+    _messenger(_place, _work[0], _work[1:])
