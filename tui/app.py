@@ -23,6 +23,7 @@ from engine.home import Home
 from tui import themes, wishes
 from tui.commands import Commanding, offered
 from tui.desk import Desk, EngineDesk
+from tui.memory import recalled, remembered
 from tui.palette import show_palette
 from tui.pulse import Pulse
 from tui.screens.base import PodiumScreen
@@ -87,6 +88,7 @@ class PodiumApp(Commanding, App[None]):
         self.desk = desk
         self.question = Question(job_id=job_id)
         self._first = first
+        self._recalled = False
         self._pulse = Pulse(self._take, PERIOD)
         for theme in themes.THEMES:
             self.register_theme(theme)
@@ -126,10 +128,19 @@ class PodiumApp(Commanding, App[None]):
         return self.snapshot is not None and self._pulse.idle
 
     async def _take(self) -> None:
+        if not self._recalled:
+            self._recalled = True
+            await self._recall()
         question = self.question
         taken = await self._told(asyncio.to_thread(self.desk.take, question))
         if taken is not None and question is self.question:
             self.snapshot = taken
+
+    async def _recall(self) -> None:
+        """Ask for the comparison that the last session ended with."""
+        kept = await self._told(asyncio.to_thread(self.desk.recall, "comparison"))
+        if not self.question.compared:
+            self.question = replace(self.question, **recalled(kept))
 
     def _tick(self) -> None:
         """Let ages grow while a run is live."""
@@ -147,10 +158,21 @@ class PodiumApp(Commanding, App[None]):
     @on(wishes.Ask)
     def _ask(self, ask: wishes.Ask) -> None:
         changed = replace(self.question, **ask.changes)
+        if remembered(changed) != remembered(self.question):
+            self.run_worker(
+                self._told(asyncio.to_thread(self.desk.remember, "comparison", remembered(changed))),
+                group="remember",
+            )
         if changed != self.question:
             self.question = changed
             if self.snapshot is not None:  # else the first one is about to be taken, and answers this
                 self._pulse.mark(hurry=True)
+
+    @on(wishes.Suggest)
+    def _suggest(self, suggestion: wishes.Suggest) -> None:
+        # The screen may not have seen yet what was chosen: a snapshot is on its way.
+        if not self.question.compared:
+            self._ask(wishes.Ask(compared=suggestion.compared))
 
     def show(self, screen: wishes.ScreenName) -> None:
         """Bring one of the three screens to the front."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from engine.analysis.snapshot import Question, Snapshot
@@ -136,7 +137,9 @@ class EngineDesk:
         return snapshot
 
     async def carry_out(self, wish: Wish) -> str:
-        """Ask the controller, as soon as there is one."""
+        """Keep what is only kept; for all else ask the controller, as soon as there is one."""
+        if (keep := KEEPING.get(type(wish))) is not None and self._store is not None:
+            return await asyncio.to_thread(keep, self._store, wish)
         await self._settled.wait()
         if self._controller is None:
             return self._trouble or "Nothing can be done: the jobs could not be opened."
@@ -211,6 +214,14 @@ def _runs(done: Done) -> str:
     return "1 run" if len(done.job_ids) == 1 else f"{len(done.job_ids)} runs"
 
 
+async def _pull(controller: Controller, wish: Wish) -> str:
+    said = []
+    for job_id in wish.job_ids:
+        checkpoint, path = await controller.pull(job_id, "best", lambda done, total: None)
+        said.append(f"Checkpoint {checkpoint.step} is in {path}, every hash right.")
+    return "\n".join(said)
+
+
 DEEDS: Final[Mapping[type[Wish], Deed]] = {
     wishes.StopJob: _each("stop", "Asked to stop; it saves a checkpoint first."),
     wishes.PauseJob: _each("pause", "Asked to pause; it saves a checkpoint first."),
@@ -220,4 +231,46 @@ DEEDS: Final[Mapping[type[Wish], Deed]] = {
     wishes.RestoreJobs: _together("restore", "Restored"),
     wishes.DeleteJobs: _together("delete", "Deleted"),
     wishes.UndoLast: _undo,
+    wishes.PullBest: _pull,
+}
+
+
+# What needs the store alone.
+
+Keep = Callable[["Store", Any], str]
+
+
+def _save(store: Store, wish: wishes.SaveComparison) -> str:
+    from tui.keeping import Words, save
+
+    saved = save(store, wish.job_ids, wish.reference, Words(wish.name, wish.notes))
+    return f"Saved as {saved.name}."
+
+
+def _forget(store: Store, wish: wishes.ForgetComparison) -> str:
+    store.delete_comparison(wish.comparison_id)
+    return "Forgotten; its runs stay."
+
+
+def _export(store: Store, wish: wishes.ExportComparison) -> str:
+    from tui.keeping import Words, kind_of, text_of, write
+
+    path = Path(wish.path).expanduser().absolute()
+    text = text_of(store, wish.comparison, kind_of(path), Words(wish.name, wish.notes), every=True)
+    write(path, text, replacing=False)
+    return f"Written to {path}."
+
+
+def _archive_above(store: Store, wish: wishes.ArchiveAbove) -> str:
+    from engine.comparing import THRESHOLD
+
+    store.set_setting(THRESHOLD, wish.fraction)
+    return f"Runs more than {wish.fraction * 100:.3g} % worse are offered for archiving."
+
+
+KEEPING: Final[Mapping[type[Wish], Keep]] = {
+    wishes.SaveComparison: _save,
+    wishes.ForgetComparison: _forget,
+    wishes.ExportComparison: _export,
+    wishes.ArchiveAbove: _archive_above,
 }

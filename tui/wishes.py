@@ -6,7 +6,7 @@ A `Wish` goes to the controller and changes the world; everything else here chan
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from textual.message import Message
 
@@ -15,7 +15,9 @@ from engine.analysis.snapshot import Snapshot
 from engine.job.events import Status
 from engine.records import Job
 from tui.commands import Command
-from tui.what_goes import what_goes
+
+if TYPE_CHECKING:
+    from engine.analysis.comparison import Comparison
 
 ScreenName = Literal["job", "comparison", "history"]
 """The names of the three screens, which are Textual modes."""
@@ -30,6 +32,18 @@ class Ask(Message):
 
     def __init__(self, **changes: Any) -> None:
         self.changes = changes
+        super().__init__()
+
+
+class Suggest(Message):
+    """Compare these runs unless the user has chosen others already.
+
+    Args:
+        compared: Their ids.
+    """
+
+    def __init__(self, compared: tuple[str, ...]) -> None:
+        self.compared = compared
         super().__init__()
 
 
@@ -179,6 +193,8 @@ class DeleteJobs(Wish):
 
     def warning(self, snapshot: Snapshot) -> str:
         """Which runs go, what they hold, and whether a model's best is among them."""
+        from tui.what_goes import what_goes  # the screens start without it
+
         return what_goes(self.jobs(snapshot), snapshot.jobs)
 
 
@@ -188,6 +204,67 @@ class UndoLast(Wish):
     KEYS = "z,u"
     SHOWN = "z"
     LABEL = "undo"
+
+
+class PullBest(Wish):
+    """Download the best checkpoint of these runs, every hash checked."""
+
+    KEYS = "p"
+    LABEL = "download best"
+
+
+class SaveComparison(Wish):
+    """Save a comparison.
+
+    Args:
+        job_ids: Its runs, in their order.
+        reference: The run that deltas are against; None for the best.
+        name: What it is called; one of the same name is replaced.
+        notes: What is noted of it.
+    """
+
+    def __init__(self, job_ids: tuple[str, ...], reference: str | None, name: str, notes: str) -> None:
+        super().__init__(job_ids)
+        self.reference, self.name, self.notes = reference, name, notes
+
+
+class ForgetComparison(Wish):
+    """Forget a saved comparison; its runs stay.
+
+    Args:
+        comparison_id: Which.
+    """
+
+    def __init__(self, comparison_id: str) -> None:
+        super().__init__()
+        self.comparison_id = comparison_id
+
+
+class ExportComparison(Wish):
+    """Write a comparison to a file, in the kind that its ending says.
+
+    Args:
+        comparison: What to write.
+        path: Where.
+        name: What it is called.
+        notes: What is noted of it.
+    """
+
+    def __init__(self, comparison: Comparison, path: str, name: str = "", notes: str = "") -> None:
+        super().__init__()
+        self.comparison, self.path, self.name, self.notes = comparison, path, name, notes
+
+
+class ArchiveAbove(Wish):
+    """Remember how much worse than the best a run must be to be offered for archiving.
+
+    Args:
+        fraction: That much.
+    """
+
+    def __init__(self, fraction: float) -> None:
+        super().__init__()
+        self.fraction = fraction
 
 
 WHEN: Final[Mapping[type[Command], frozenset[Status]]] = {

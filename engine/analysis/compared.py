@@ -134,3 +134,5 @@ class Comparison:
     statistic: Statistic = "last"
     correlations: tuple[Correlation, ...] = ()
     """What changed together with the result over the model's runs, the strongest first."""
+    metrics: tuple[str, ...] = ()
+    """The names of all metrics that any of the runs has a curve of."""

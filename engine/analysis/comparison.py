@@ -84,6 +84,7 @@ def compare(
         recommendation=advice,
         checkpoints={run.job.id: run.checkpoints for run in runs},
         statistic=statistic,
+        metrics=tuple(dict.fromkeys(name for run in runs for name in run.summaries if is_curve(name))),
         correlations=correlations(_all_of(jobs, others), advice.job_id),
     )
 

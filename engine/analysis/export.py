@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from engine.analysis import format as words
-from engine.analysis.compared import Cell, Comparison, Row, Unit
+from engine.analysis.compared import Cell, Comparison, Correlation, Row, Unit
 from engine.analysis.reasons import names_of
 from engine.job.events import plain
 from engine.supervisor.failure import secret, without_secrets
@@ -156,13 +156,15 @@ def cell_text(row: Row, cell: Cell) -> str:
 
 
 def correlation_sentences(comparison: Comparison, most: int = 5) -> list[str]:
-    """What changed together with the result, the strongest first, with n and a warning where it is small."""
-    found = []
-    for item in comparison.correlations[:most]:
-        way = "higher went with worse" if item.rho > 0 else "higher went with better"
-        few = ": few runs, it may well be chance" if item.few else ""
-        found.append(f"{item.key}: rank correlation {item.rho:+.2f} over {item.runs} runs, {way}{few}.")
-    return found
+    """What changed together with the result, the strongest first."""
+    return [correlation_sentence(item) for item in comparison.correlations[:most]]
+
+
+def correlation_sentence(item: Correlation) -> str:
+    """How a setting went together with the result, with n and a warning where that is small."""
+    way = "higher went with worse" if item.rho > 0 else "higher went with better"
+    few = ": few runs, it may well be chance" if item.few else ""
+    return f"{item.key}: rank correlation {item.rho:+.2f} over {item.runs} runs, {way}{few}."
 
 
 def written(value: float | None, unit: Unit) -> str:

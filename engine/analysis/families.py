@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
+
+from engine.analysis.history import model_of
+from engine.records import Job
 
 _SIZE: Final = re.compile(r"[-_ ]\d+(?:\.\d+)?(?:x\d+(?:\.\d+)?)?[bm]\b.*", re.IGNORECASE)
 """`-7B-Instruct`, `-8x7B`, `_135M`: a size, and what follows it."""
@@ -14,6 +18,7 @@ _TUNING: Final = re.compile(
 )
 
 
+@lru_cache(maxsize=1024)
 def family_of(model: str) -> str:
     """A model's family: `Qwen/Qwen2.5-7B-Instruct` and `unsloth/Qwen2.5-1.5B` are both `Qwen2.5`.
 
@@ -24,3 +29,8 @@ def family_of(model: str) -> str:
     for ending in (_SIZE, _TUNING):
         name = ending.sub("", name) or name
     return name or model
+
+
+def group_of(job: Job, family: bool) -> str:
+    """What a run is grouped by: its model, or its model's family."""
+    return family_of(model_of(job)) if family else model_of(job)

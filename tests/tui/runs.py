@@ -12,7 +12,7 @@ from typing import Any
 from engine.analysis.comparison import compare
 from engine.analysis.snapshot import ChartView, Question, Snapshot, Totals
 from engine.job.events import Status
-from engine.records import Checkpoint, Curve, Job
+from engine.records import Checkpoint, Curve, Job, MetricSummary
 from scorer import CheckpointMetrics, score
 from tests.tui.fabricated import NOW, a_job, reduced
 
@@ -178,6 +178,17 @@ def curves_of(job: Job, view: ChartView) -> dict[str, Curve]:
     return {name: reduced(job.id, name, known[name], view) for name in view.metrics if known.get(name)}
 
 
+def summaries_of(job: Job) -> dict[str, MetricSummary]:
+    """Its curves in four numbers, as far as the tests look at them."""
+    losses = [loss for _, loss in curve_of(job)] if job.best_eval_loss is not None else []
+    found = {"learning_rate": MetricSummary(1.4e-4, 0.0, 2e-4, 1.5e-4)}
+    if losses:
+        found["eval_loss"] = MetricSummary(losses[-1], min(losses), max(losses), min(losses))
+    if job.number % 2:
+        found["eval_entropy"] = MetricSummary(1.5, 1.2, 3.0 + job.number, 1.3)
+    return found
+
+
 def compared(question: Question, *default: str) -> Snapshot:
     """The history, with some runs compared: three, unless the question names others."""
     snapshot = history(question)
@@ -189,9 +200,22 @@ def compared(question: Question, *default: str) -> Snapshot:
     checkpoints = {job.id: checkpoints_of(job) for job in jobs}
     return replace(
         snapshot,
-        compared=compare(jobs, checkpoints, reference=question.reference),
+        compared=compare(
+            jobs,
+            checkpoints,
+            reference=question.reference,
+            summaries={job.id: summaries_of(job) for job in jobs},
+            statistic=question.statistic,
+            others=[job for job in snapshot.jobs if job.base_model == jobs[0].base_model],
+        ),
+        family=question.family,
         curves={job.id: curves_of(job, question.compared_view) for job in jobs},
     )
+
+
+def best_preselected(question: Question) -> Snapshot:
+    """The history; with runs compared when there is a question for some."""
+    return compared(question) if question.compared else history(question)
 
 
 def compared_five(question: Question) -> Snapshot:

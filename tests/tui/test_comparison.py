@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
 from textual.pilot import Pilot
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
-from engine.analysis.comparison import Cell, Row, compare
+from engine.analysis.comparison import Cell, Correlation, Row, compare
 from engine.analysis.snapshot import Question, Snapshot
+from engine.home import Home
 from engine.job.events import Status
-from engine.records import Job
+from engine.records import Job, SavedComparison
+from engine.store.sqlite import SQLiteStore
 from tests.tui import runs as made
 from tests.tui.fabricated import FakeDesk
-from tests.tui.steps import press, settled
-from tests.tui.test_history import HOSTILE
+from tests.tui.stages import HOSTILE, Answer, Stage, staged
+from tests.tui.steps import press, settled, until
+from tui import wishes
 from tui.app import PodiumApp
+from tui.desk import EngineDesk
+from tui.memory import recalled, remembered
 from tui.screens.comparison import PANES, ComparisonScreen
+from tui.screens.comparison_commands import ChooseThreshold
+from tui.screens.entry import Entry
+from tui.screens.saved import Saved
 from tui.widgets.chart import Chart
-from tui.widgets.difference_table import DifferenceTable, apart, written
+from tui.widgets.difference_table import DifferenceTable, apart, together, written
 from tui.widgets.line_list import LineList
 from tui.widgets.metric_cells import delta, metric_line
+from tui.widgets.metric_filter import matches
 from tui.widgets.metric_table import MetricTable
 from tui.widgets.overlay_pane import OverlayPane
 from tui.widgets.recommendation import RecommendationPanel, losers
@@ -35,24 +43,9 @@ from tui.widgets.run_picker import RunPicker
 from tui.widgets.side_by_side import Grid, Sizes, grid
 from tui.widgets.title_line import TitleLine
 
-Answer = Callable[[Question], Snapshot]
 
-
-@pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Dates are shown in local time."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-class Stage:
+class ComparisonStage(Stage):
     """The Comparison screen on a fake desk, and what it says."""
-
-    def __init__(self, app: PodiumApp, desk: FakeDesk, pilot: Pilot[None]) -> None:
-        self.app, self.desk, self.pilot = app, desk, pilot
 
     @property
     def screen(self) -> ComparisonScreen:
@@ -90,17 +83,11 @@ class Stage:
     def front(self) -> str:
         return next(name for name in PANES if self.screen.query_one(f"#{name}").has_class("-front"))
 
-    async def press(self, *keys: str) -> None:
-        await press(self.pilot, *keys)
 
-
-@asynccontextmanager
-async def stage(answer: Answer = made.compared, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Stage]:
-    desk = FakeDesk(answer)
-    app = PodiumApp(desk, "comparison")
-    async with app.run_test(size=size) as pilot:
-        await settled(pilot)
-        yield Stage(app, desk, pilot)
+def stage(
+    answer: Answer = made.compared, size: tuple[int, int] = (120, 40), desk: FakeDesk | None = None
+) -> AbstractAsyncContextManager[ComparisonStage]:
+    return staged(ComparisonStage, answer, "comparison", size, desk)
 
 
 # ---- the table
@@ -117,14 +104,14 @@ async def test_the_best_of_each_metric_and_the_deltas_against_the_reference_are_
 
 async def test_every_metric_can_be_shown_and_those_alone_that_differ() -> None:
     async with stage() as it:
-        assert it.facts("metrics") == "7 of 30"
+        assert it.facts("metrics") == "7 of 32"
         await it.press("m")
-        assert it.facts("metrics") == "30 of 30"
+        assert it.facts("metrics") == "32 of 32"
         await it.press("o")
         assert "only what differs" in it.facts("metrics")
-        assert len(it.table.rows) < 30 and all(row.differs for row in it.table.rows)
+        assert len(it.table.rows) < 32 and all(row.differs for row in it.table.rows)
         await it.press("o", "m")
-        assert it.facts("metrics") == "7 of 30"
+        assert it.facts("metrics") == "7 of 32"
 
 
 async def test_the_runs_are_ordered_by_a_metric_turned_round_and_put_back() -> None:
@@ -275,6 +262,9 @@ async def test_the_chart_obeys_the_keys_of_the_job_screen() -> None:
         assert it.app.question.compared_view.axis == "epoch"
         assert len(it.pane.chart.marks) == 3 and all(mark.x <= 3 for mark in it.pane.chart.marks)
         await it.press("m")
+        assert it.app.question.compared_view.metrics == ("eval_loss", "loss")
+        assert len(it.pane.chart.lines) == 6 and len(it.pane.chart.marks) == 3
+        await it.press("m")
         assert it.app.question.compared_view.metrics == ("loss",)
         assert "train loss × epoch" in str(it.screen.query_one("#curves TitleLine", TitleLine).title)
         assert it.pane.chart.marks == ()
@@ -290,7 +280,8 @@ async def test_the_recommendation_gives_reasons_and_names_the_losers() -> None:
     async with stage() as it:
         assert "Keep support-qwen-07, checkpoint 1600." in it.advice
         assert "26 % below" in it.advice
-        assert "a archives 05, 03, d deletes (28.4 GB here" in it.advice
+        assert "! 05 is 35 % worse than the best" in it.advice
+        assert "03 is 69 % worse than the best: a archives 03, d deletes (14.2 GB here" in it.advice
 
 
 async def test_long_sentences_hang() -> None:
@@ -304,10 +295,10 @@ async def test_long_sentences_hang() -> None:
 async def test_archive_and_delete_take_the_losers_and_delete_asks() -> None:
     async with stage() as it:
         await it.press("a")
-        assert _last(it) == ("ArchiveJobs", ("job-05", "job-03"))
+        assert _last(it) == ("ArchiveJobs", ("job-03",))
         await it.press("d")
         text = " ".join(str(part.render()) for part in it.app.screen.query(Static))
-        assert "Delete these 2 runs?" in text and "28.4 GB here" in text
+        assert "Delete support-qwen-03?" in text and "14.2 GB" in text
         await it.press("escape")
         assert len(it.desk.wishes) == 1
         await it.press("d", "y", "z")
@@ -378,15 +369,19 @@ async def test_without_two_runs_the_screen_says_how_to_come_to_a_comparison() ->
         assert it.desk.wishes == [] and it.app.question.compared == ()
 
 
-async def test_with_nothing_chosen_one_key_compares_the_best_run_with_the_newest_others() -> None:
+async def test_with_nothing_chosen_the_best_run_stands_beside_the_newest_others_at_once() -> None:
+    async with stage(made.best_preselected) as it:
+        assert it.app.question.compared == ("job-07", "job-10", "job-09")
+        assert "■=07" in it.heads()
+        assert it.app.focused is it.table
+
+
+async def test_what_was_suggested_can_be_had_again_with_one_key() -> None:
     async with stage(made.history) as it:
         assert "c here compares 3 runs of Qwen/Qwen2.5-7B-Instruct" in str(
             it.screen.query_one(".empty", Static).render()
         )
         it.desk.answer = made.compared
-        await it.press("c")
-        assert it.app.question.compared == ("job-07", "job-10", "job-09")
-        assert it.app.focused is it.table
         await it.press("c")
         assert it.app.question.compared == ("job-07", "job-10", "job-09")
 
@@ -397,8 +392,8 @@ async def test_one_comes_from_history_to_a_comparison_that_is_there_already() ->
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         await press(pilot, "2")
-        it = Stage(app, desk, pilot)
-        assert "■=07" in it.heads() and "7 of 30" in it.facts("metrics")
+        it = ComparisonStage(app, desk, pilot)
+        assert "■=07" in it.heads() and "7 of 32" in it.facts("metrics")
         await press(pilot, "3", "2")
         assert "Keep support-qwen-07" in it.advice
 
@@ -485,13 +480,230 @@ def test_long_values_are_cut_to_where_they_differ() -> None:
     assert apart(["8", "16"], 4) == ["8", "16"]
 
 
-def _order(it: Stage) -> list[str]:
+def _order(it: ComparisonStage) -> list[str]:
     return [word for word in it.heads().replace("■=", " ").replace("■", " ").split() if word.isdigit()]
 
 
-def _last(it: Stage) -> tuple[str, tuple[str, ...]]:
+def _last(it: ComparisonStage) -> tuple[str, tuple[str, ...]]:
     wish = it.desk.wishes[-1]
     return type(wish).__name__, wish.job_ids
+
+
+# ---- values, filter, overlays, bars
+
+
+async def test_another_value_of_the_curves_can_be_taken_and_every_metric_of_any_run_is_there() -> None:
+    async with stage() as it:
+        await it.press("slash", *"eval", "enter")
+        assert it.app.focused is it.table and "/eval" in it.facts("metrics")
+        names = [row.name for row in it.table.rows]
+        assert "eval_entropy" in names and "cost_total" not in names
+        row = it.table.row_of("eval_entropy")
+        assert row is not None
+        assert it.lines(MetricTable)[row].split()[-3:] == ["1.5", "1.5", "1.5"]
+        await it.press("t", "t")
+        assert it.app.question.statistic == "max"
+        assert "highest" in it.lines(MetricTable)[row]
+        assert it.lines(MetricTable)[row].split()[2:] == ["highest", "10", "8", "6"]
+        await it.press("slash", "escape")
+        assert "/eval" not in it.facts("metrics") and "highest" in it.facts("metrics")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "shown"),
+    [
+        ("", "loss", True),
+        ("LOSS", "eval loss", True),
+        ("eval loss", "train loss", False),
+        ("!score loss", "score: eval loss", False),
+        ("!score loss", "eval loss", True),
+        ("!", "loss", True),
+    ],
+)
+def test_a_metric_passes_with_all_words_and_none_that_is_turned_round(
+    text: str, name: str, shown: bool
+) -> None:
+    assert matches(text, name) is shown
+
+
+async def test_the_pane_draws_scores_any_metric_and_bars() -> None:
+    async with stage() as it:
+        it.pane.chart.focus()
+        await it.press("m", "m", "m")
+        assert it.app.question.compared_view.metrics == ("score", "eval_loss")
+        await it.press("M", "M", "M", "M")
+        assert it.app.question.compared_view.metrics == ("eval_entropy",)
+        await it.press("b")
+        bars = str(it.pane.query_one(".bars", Static).render())
+        assert "training time" in bars and "█" in bars and "2 h 06 min" in bars
+        assert not it.pane.chart.display
+        await it.press("b", "X")
+        assert it.pane.chart.display and it.app.question.compared_view.axis == "epoch"
+
+
+async def test_what_went_with_the_result_is_told_with_its_number_of_runs() -> None:
+    async with stage() as it:
+        assert "ρ" in it.lines(DifferenceTable)[5] and "runs" in it.lines(DifferenceTable)[5]
+
+
+def test_few_runs_are_warned_of() -> None:
+    assert str(together(Correlation("lora.r", -0.8, 5, True), 40)).split()[-3:] == ["5", "runs", "few"]
+
+
+# ---- kept
+
+
+async def test_the_choice_outlives_the_session() -> None:
+    desk = FakeDesk(made.compared)
+    async with stage(desk=desk) as it:
+        it.picker.focus()
+        it.picker.go_to("job-10")
+        await it.press("space", "equals_sign", "f")
+    later = FakeDesk(made.compared)
+    later.settings = desk.settings
+    async with stage(desk=later) as again:
+        question = again.app.question
+        assert question.compared == ("job-07", "job-05", "job-03", "job-10")
+        assert (question.reference, question.family) == ("job-10", True)
+        assert "of the family" in again.facts("runs")
+
+
+@pytest.mark.parametrize("kept", [None, 3, [], {"compared": [1]}, {"reference": 2, "statistic": "mode"}])
+def test_a_choice_that_makes_no_sense_is_not_taken(kept: Any) -> None:
+    assert recalled(kept) == {}
+    assert recalled(remembered(Question(compared=("a",), family=True)))["compared"] == ("a",)
+
+
+async def test_a_comparison_is_saved_with_name_and_notes_and_opened_or_forgotten_again() -> None:
+    saved = SavedComparison("c1", "lr sweep", ("job-10", "job-08"), made.NOW, "job-08", "two\nlines")
+
+    def answer(question: Question) -> Snapshot:
+        return replace(made.compared(question), saved=(saved,))
+
+    async with stage(answer) as it:
+        await it.press("w", *"lr", "enter", *"hm", "enter")
+        wish = it.desk.wishes[-1]
+        assert isinstance(wish, wishes.SaveComparison)
+        assert (wish.job_ids, wish.reference, wish.name, wish.notes) == (
+            ("job-07", "job-05", "job-03"), None, "lr", "hm",
+        )  # fmt: skip
+        await it.press("w", "enter")
+        assert isinstance(it.app.screen, Entry)  # a name is needed
+        await it.press("escape", "W", "enter")
+        assert it.app.question.compared == ("job-10", "job-08")
+        assert it.app.question.reference == "job-08"
+        assert 'saved as "lr sweep"' in it.facts("runs")
+        await it.press("W", "d")
+        wish = it.desk.wishes[-1]
+        assert isinstance(wish, wishes.ForgetComparison) and wish.comparison_id == "c1"
+
+
+async def test_a_comparison_is_exported_to_a_file_and_copied() -> None:
+    async with stage() as it:
+        await it.press("e")
+        entry = it.app.screen.query_one(Input)
+        assert entry.value.endswith("comparison.html")
+        entry.value = "/tmp/x.csv"
+        await it.press("enter")
+        wish = it.desk.wishes[-1]
+        assert isinstance(wish, wishes.ExportComparison)
+        assert wish.path == "/tmp/x.csv" and len(wish.comparison.jobs) == 3
+        await it.press("y")
+        assert "| best eval loss | **0.6686** |" in it.app.clipboard
+
+
+# ---- acting on runs
+
+
+async def test_in_the_list_of_runs_keys_act_on_the_run_under_the_cursor() -> None:
+    hidden = replace(made.ended(4, 14, 0.7302), archived_at=made.NOW)
+
+    def answer(question: Question) -> Snapshot:
+        snapshot = made.compared(question)
+        jobs = tuple(hidden if job.id == "job-04" else job for job in snapshot.jobs)
+        return replace(snapshot, jobs=jobs)
+
+    async with stage(answer) as it:
+        it.picker.focus()
+        it.picker.go_to("job-10")
+        await it.press("a", "r")
+        assert [_last(it)] == [("ArchiveJobs", ("job-10",))]
+        it.picker.go_to("job-04")
+        await it.press("r", "a")
+        assert _last(it) == ("RestoreJobs", ("job-04",))
+        it.picker.go_to("job-11")  # it lives
+        await it.press("d")
+        assert it.app.screen is it.screen
+        it.picker.go_to("job-08")
+        await it.press("p")
+        assert _last(it) == ("PullBest", ("job-08",))
+
+
+async def test_the_best_is_downloaded_and_all_that_are_far_worse_are_archived_at_once() -> None:
+    async with stage() as it:
+        await it.press("p", "A")
+        assert [(type(wish).__name__, wish.job_ids) for wish in it.desk.wishes] == [
+            ("PullBest", ("job-07",)),
+            ("ArchiveJobs", ("job-03",)),
+        ]
+
+
+async def test_the_threshold_is_asked_for_and_kept() -> None:
+    async with stage() as it:
+        it.screen.post_message(ChooseThreshold())
+        await settled(it.pilot)
+        it.app.screen.query_one(Input).value = "40 %"
+        await it.press("enter")
+        wish = it.desk.wishes[-1]
+        assert isinstance(wish, wishes.ArchiveAbove) and wish.fraction == 0.4
+        for wrong in ("no", "-1", "nan"):
+            it.screen.post_message(ChooseThreshold())
+            await settled(it.pilot)
+            it.app.screen.query_one(Input).value = wrong
+            await it.press("enter")
+        assert len(it.desk.wishes) == 1
+
+
+async def test_with_a_real_store_a_comparison_is_saved_exported_and_there_again(home: Path) -> None:
+    place = Home(home)
+    place.create()
+    store = SQLiteStore(place.database)
+    for job in made.qwen()[1:5]:
+        store.add(replace(job, provider="local"))
+    store.close()
+    page = home / "page.html"
+    app = PodiumApp(EngineDesk(place), "comparison")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: app.snapshot is not None and app.snapshot.compared is not None)
+        await pilot.press("w", *"mine", "enter", "enter")
+        await until(pilot, lambda: app.snapshot is not None and len(app.snapshot.saved) == 1)
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(app.screen, Entry))
+        app.screen.query_one(Input).value = str(page)
+        await pilot.press("enter")
+        await until(pilot, page.exists)
+        chosen = app.question.compared
+    assert "<title>mine</title>" in page.read_text(encoding="utf-8")
+    again = PodiumApp(EngineDesk(place), "comparison")
+    async with again.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: again.snapshot is not None and again.snapshot.compared is not None)
+        assert again.question.compared == chosen
+        await pilot.press("W")
+        await until(pilot, lambda: isinstance(again.screen, Saved))
+        await pilot.press("d")
+        await until(pilot, lambda: again.snapshot is not None and again.snapshot.saved == ())
+
+
+# ---- more edges
+
+
+async def test_losses_that_are_no_numbers_and_runs_of_other_lengths_and_metrics_stand_side_by_side() -> None:
+    nan = made.ended(1, 3, float("nan"))
+    short = made.ended(2, 2, 0.7, current_step=300, status=Status.FAILED, progress=15.0, best_step=300)
+    whole = made.ended(3, 1, 0.8)
+    async with stage(_just(nan, short, whole)) as it:
+        assert it.lines(MetricTable)[0].split()[3:] == ["NaN", "0.7000", "0.8000", "+14", "%"]
+        assert "failed at 15 %" in it.advice and "cut short" in it.advice
 
 
 # ---- pictures

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,13 +13,13 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from engine.analysis.snapshot import Question, Snapshot
 from engine.home import Home
 from engine.job.events import Status
 from engine.records import Job
 from engine.store.sqlite import SQLiteStore
 from tests.tui import runs as made
 from tests.tui.fabricated import FakeDesk
+from tests.tui.stages import HOSTILE, Answer, Stage, staged
 from tests.tui.steps import press, settled, until
 from tui import wishes
 from tui.app import PodiumApp
@@ -38,24 +36,9 @@ from tui.widgets.run_lines import Order, arrange
 from tui.widgets.run_list import RunList
 from tui.widgets.run_scene import Scene
 
-Answer = Callable[[Question], Snapshot]
 
-
-@pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Dates are shown in local time."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-class Stage:
+class HistoryStage(Stage):
     """The History screen on a fake desk, and what it says."""
-
-    def __init__(self, app: PodiumApp, desk: FakeDesk, pilot: Pilot[None]) -> None:
-        self.app, self.desk, self.pilot = app, desk, pilot
 
     @property
     def screen(self) -> HistoryScreen:
@@ -84,31 +67,17 @@ class Stage:
         assert row is not None
         return self.runs.render_line(row - self.runs.scroll_offset.y).text.rstrip()
 
-    async def press(self, *keys: str) -> None:
-        await press(self.pilot, *keys)
-
     async def type(self, text: str) -> None:
         """Filter by a text, then go back to the list."""
         await self.press("slash")
         self.bar.text = text
         await self.press("enter")
 
-    async def show(self, answer: Answer) -> None:
-        """Something changed in the store."""
-        self.desk.answer = answer
-        before = len(self.desk.questions)
-        self.desk.changed()
-        await until(self.pilot, lambda: len(self.desk.questions) > before)
-        await settled(self.pilot)
 
-
-@asynccontextmanager
-async def stage(answer: Answer = made.history, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Stage]:
-    desk = FakeDesk(answer)
-    app = PodiumApp(desk, "history")
-    async with app.run_test(size=size) as pilot:
-        await settled(pilot)
-        yield Stage(app, desk, pilot)
+def stage(
+    answer: Answer = made.history, size: tuple[int, int] = (120, 40)
+) -> AbstractAsyncContextManager[HistoryStage]:
+    return staged(HistoryStage, answer, "history", size)
 
 
 def of(*jobs: Job) -> Answer:
@@ -532,21 +501,12 @@ async def test_ages_grow_though_no_run_changed() -> None:
         assert "heard from 42 s ago" in it.said(RunLine)
 
 
-def _last(it: Stage) -> tuple[str, tuple[str, ...]]:
+def _last(it: HistoryStage) -> tuple[str, tuple[str, ...]]:
     wish: wishes.Wish = it.desk.wishes[-1]
     return type(wish).__name__, wish.job_ids
 
 
 # ---- what comes from elsewhere is text
-
-HOSTILE = {
-    "osc": "a\x1b]0;owned\x07b",
-    "clear": "a\x1bcb\x9b2Jc",
-    "markup": "[red]not red[/red] [link=http://x]l[/]",
-    "bidi": "a\u202eb\u2066c\u200bd",
-    "newline": "a\nb\tc",
-    "wide": "模型" * 30,
-}
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())

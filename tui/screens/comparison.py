@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 from textual import on
@@ -11,21 +12,29 @@ from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.reactive import reactive
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from engine.analysis import format as words
+from engine.analysis.compared import STATISTICS
 from engine.analysis.comparison import Comparison
+from engine.analysis.export import to_markdown
+from engine.analysis.families import group_of
 from engine.analysis.history import by_model, model_of
+from engine.analysis.recommendation import beyond
 from engine.analysis.snapshot import Snapshot
-from engine.records import Job
+from engine.records import Job, SavedComparison
 from tui import wishes
 from tui.commands import Command
+from tui.screens import comparison_commands as ask
 from tui.screens.base import PodiumScreen
+from tui.screens.entry import Entry, Field
+from tui.screens.saved import Choice, Saved
 from tui.themes import run_style
 from tui.widgets.chart import Chart
 from tui.widgets.clean import clean
 from tui.widgets.difference_table import DifferenceTable
 from tui.widgets.line_list import LineList
+from tui.widgets.metric_filter import MetricFilter
 from tui.widgets.metric_table import MetricTable
 from tui.widgets.overlay_pane import OverlayPane
 from tui.widgets.pane_tabs import NextPane, PaneTabs, PreviousPane
@@ -49,30 +58,33 @@ _SUGGESTED: Final = 3
 _KEY: Final = "bold $accent"
 
 
-class CompareSuggested(Command):
-    """Compare the best run of the newest model with its newest other ones."""
-
-    KEYS = "c"
-    LABEL = "compare"
-    FOOTER = True
-
-
 class ComparisonScreen(PodiumScreen):
-    """Runs side by side. What a and d act on are the runs that the recommendation would be rid of."""
+    """Runs side by side. In the list of runs a and d act on the one under the cursor, elsewhere on those that
+    the recommendation would be rid of."""
 
     NAME = "comparison"
     TITLE_IN_HELP = "Comparison"
     AUTO_FOCUS = ""  # there may be nothing to focus yet
     COMMANDS = (
-        CompareSuggested,
+        ask.CompareSuggested,
+        ask.SaveThis,
+        ask.ExportThis,
+        ask.CopyThis,
+        ask.OpenSaved,
         wishes.ArchiveJobs,
         wishes.DeleteJobs,
+        ask.ArchiveWorse,
         wishes.UndoLast,
+        wishes.PullBest,
+        ask.ToggleFamily,
+        ask.ChooseThreshold,
         NextPane,
         PreviousPane,
     )
 
     comparison: reactive[Comparison | None] = reactive(None)
+    _suggested = False
+    """Was a comparison suggested already?"""
 
     def compose_body(self) -> ComposeResult:
         """What is compared, its panes; or how to come to a comparison."""
@@ -84,6 +96,7 @@ class ComparisonScreen(PodiumScreen):
                 yield RunPicker().data_bind(PodiumScreen.snapshot)
             with Vertical(id="metrics", classes="pane"):
                 yield TitleLine("metrics")
+                yield MetricFilter()
                 yield RunHeads()
                 yield MetricTable().data_bind(ComparisonScreen.comparison)
             with Horizontal(id="lower"):
@@ -100,6 +113,7 @@ class ComparisonScreen(PodiumScreen):
         """Take in what is compared."""
         self.comparison = snapshot.compared if snapshot else None
         there = self.comparison is not None
+        self._suggest()
         self.set_class(not there, "-nothing")
         if self.is_mounted:
             self._tell()
@@ -112,26 +126,149 @@ class ComparisonScreen(PodiumScreen):
         return tuple(job.id for job in losers(self.comparison))
 
     def offers(self, command: type[Command]) -> bool:
-        """Without a comparison there is nothing to do but to make one."""
-        if command is CompareSuggested:
+        """Without a comparison there is nothing to do but to make one, or to open a saved one."""
+        if command is ask.CompareSuggested:
             return self.comparison is None and bool(self._suggestion)
+        if command is ask.OpenSaved:
+            return self.snapshot is not None and bool(self.snapshot.saved)
+        if command is wishes.PullBest:
+            return self.comparison is not None and self.comparison.recommendation.job_id is not None
         return self.comparison is not None
 
     @property
     def _suggestion(self) -> tuple[Job, ...]:
         return suggested(self.snapshot.jobs) if self.snapshot else ()
 
+    def _suggest(self) -> None:
+        """Compare what is suggested where nobody has chosen anything; once, so that it can be left alone."""
+        if self.comparison is None and not self._suggested and self._suggestion:
+            self._suggested = True
+            self.post_message(wishes.Suggest(tuple(job.id for job in self._suggestion)))
+
     def on_compare_suggested(self) -> None:
         """Compare what was suggested."""
         self.post_message(wishes.Ask(compared=tuple(job.id for job in self._suggestion)))
 
     def action_command(self, name: str) -> None:
-        """Post the command, unless there is no loser to clear up."""
+        """Post the command, unless there is no loser to clear up; the best run is what is downloaded."""
+        comparison = self.comparison
         clearing = name in (wishes.ArchiveJobs.__name__, wishes.DeleteJobs.__name__)
-        if clearing and self.comparison is not None and not self.subject():
-            self.notify("No finished run here is more than 25 % worse than the best.", timeout=3)
+        if clearing and comparison is not None and not self.subject():
+            above = self.snapshot.archive_above * 100 if self.snapshot else 0.0
+            self.notify(
+                f"No finished run here is more than {above:.3g} % worse than the best: "
+                "in the list of runs, a and d take the one under the cursor.",
+                timeout=4,
+            )
+        elif name == wishes.PullBest.__name__ and comparison and comparison.recommendation.job_id:
+            self.post_message(wishes.PullBest((comparison.recommendation.job_id,)))
         else:
             super().action_command(name)
+
+    # Kept: saved, exported, copied
+
+    @property
+    def _saved(self) -> SavedComparison | None:
+        """The saved comparison that is shown, if it is one."""
+        comparison = self.comparison
+        if comparison is None or self.snapshot is None:
+            return None
+        ids = tuple(job.id for job in comparison.jobs)
+        return next((saved for saved in self.snapshot.saved if saved.job_ids == ids), None)
+
+    def on_save_this(self) -> None:
+        """Ask for a name and notes."""
+        saved = self._saved
+        fields = (
+            Field("name", saved.name if saved else "", "lr sweep"),
+            Field("notes", saved.notes if saved else "", "optional"),
+        )
+
+        def save(texts: tuple[str, ...] | None) -> None:
+            comparison = self.comparison
+            if texts and comparison is not None:
+                ids = tuple(job.id for job in comparison.jobs)
+                pinned = comparison.reference != comparison.recommendation.job_id
+                reference = comparison.reference if pinned else None
+                self.post_message(wishes.SaveComparison(ids, reference, texts[0], texts[1]))
+
+        self.app.push_screen(Entry("Save this comparison", fields), save)
+
+    def on_open_saved(self) -> None:
+        """List them."""
+        assert self.snapshot is not None
+        names = {job.id: job.name for job in self.snapshot.jobs}
+
+        def choose(choice: Choice | None) -> None:
+            if choice is None:
+                return
+            what, saved = choice
+            if what == "forget":
+                self.post_message(wishes.ForgetComparison(saved.id))
+            else:
+                self.post_message(wishes.Ask(compared=saved.job_ids, reference=saved.reference_job_id))
+
+        self.app.push_screen(Saved(self.snapshot.saved, names, self.snapshot.taken_at), choose)
+
+    def on_export_this(self) -> None:
+        """Ask for a file."""
+        saved = self._saved
+        title = saved.name if saved else "comparison"
+        name = "".join(letter if letter.isalnum() else "-" for letter in title)
+        field = Field("file: .html .md .csv .json .tex", str(Path.cwd() / f"{name}.html"))
+
+        def export(texts: tuple[str, ...] | None) -> None:
+            if texts and self.comparison is not None:
+                said = (saved.name, saved.notes) if saved else ("", "")
+                self.post_message(wishes.ExportComparison(self.comparison, texts[0], *said))
+
+        self.app.push_screen(Entry("Export this comparison", (field,)), export)
+
+    def on_copy_this(self) -> None:
+        """Copy all rows."""
+        if self.comparison is not None:
+            self.app.copy_to_clipboard(to_markdown(self.comparison, all_rows=True))
+            self.notify("copied as Markdown", timeout=2)
+
+    # Grouping and clearing up
+
+    def on_toggle_family(self) -> None:
+        """Family, or exact model."""
+        family = self.snapshot is not None and self.snapshot.family
+        self.post_message(wishes.Ask(family=not family))
+
+    def on_archive_worse(self) -> None:
+        """All that are far worse than the best of their models."""
+        if self.comparison is None or self.snapshot is None:
+            return
+        family = self.snapshot.family
+        groups = {group_of(job, family) for job in self.comparison.jobs}
+        runs = [job for job in self.snapshot.jobs if group_of(job, family) in groups]
+        far = beyond(runs, self.snapshot.archive_above)
+        if far:
+            self.post_message(wishes.ArchiveJobs(tuple(job.id for job in far)))
+        else:
+            above = self.snapshot.archive_above * 100
+            self.notify(f"No run of these models is more than {above:.3g} % worse than the best.", timeout=3)
+
+    def on_choose_threshold(self) -> None:
+        """Ask for it."""
+        above = self.snapshot.archive_above * 100 if self.snapshot else 0.0
+        field = Field("percent worse than the best", f"{above:.4g}")
+
+        def remember(texts: tuple[str, ...] | None) -> None:
+            if not texts:
+                return
+            try:
+                percent = float(texts[0].rstrip("% "))
+            except ValueError:
+                percent = 0.0
+            if 0 < percent < 1e6:
+                self.post_message(wishes.ArchiveAbove(percent / 100))
+            else:
+                self.notify("That is no percentage above 0.", severity="error", timeout=4)
+
+        self.app.push_screen(Entry("From where on is a run offered for archiving?", (field,)), remember)
 
     @property
     def stacked(self) -> bool:
@@ -184,7 +321,11 @@ class ComparisonScreen(PodiumScreen):
     def _go_to(self, pane: str) -> None:
         """Bring a pane to the front and focus it, once it is shown."""
         self._to_front(pane)
-        target = next(node for node in self.query(f"#{pane} *") if node.can_focus)
+        target = next(
+            node
+            for node in self.query(f"#{pane} *")
+            if node.can_focus and node.display and not isinstance(node, Input)
+        )
         self.call_after_refresh(target.focus)
 
     # Wishes
@@ -196,6 +337,24 @@ class ComparisonScreen(PodiumScreen):
     @on(RunPicker.Reference)
     def _refer(self, event: RunPicker.Reference) -> None:
         self.post_message(wishes.Ask(reference=event.job_id))
+
+    @on(MetricTable.Valued)
+    def _value(self, event: MetricTable.Valued) -> None:
+        self.post_message(wishes.Ask(statistic=event.statistic))
+
+    @on(Input.Changed, "MetricFilter")
+    def _filter(self, event: Input.Changed) -> None:
+        self.query_one(MetricTable).filter = event.value
+
+    @on(Input.Submitted, "MetricFilter")
+    @on(MetricFilter.Left)
+    def _filtered(self) -> None:
+        self.query_one(MetricFilter).leave()
+        self.query_one(MetricTable).focus()
+
+    @on(MetricTable.Filtering)
+    def _begin_filter(self) -> None:
+        self.query_one(MetricFilter).enter()
 
     @on(Chart.Viewed)
     def _view(self, event: Chart.Viewed) -> None:
@@ -220,7 +379,7 @@ class ComparisonScreen(PodiumScreen):
         self.query_one("#metrics RunHeads", RunHeads).show(jobs, comparison.reference, table.grid())
         self.query_one("#differences RunHeads", RunHeads).show(jobs, comparison.reference, differences.grid())
         self.query_one("#runs TitleLine", TitleLine).title = _what(comparison)
-        self.query_one("#runs TitleLine", TitleLine).facts = _how_many(comparison, snapshot)
+        self.query_one("#runs TitleLine", TitleLine).facts = _how_many(comparison, snapshot, self._saved)
         self.query_one("#metrics TitleLine", TitleLine).facts = _which_metrics(comparison, table)
 
 
@@ -254,20 +413,31 @@ def _what(comparison: Comparison) -> Content:
     return Content(clean(words.listed(models, 2)))
 
 
-def _how_many(comparison: Comparison, snapshot: Snapshot) -> Content:
-    """How many runs, and the reference."""
-    models = {model_of(job) for job in comparison.jobs}
-    known = sum(model_of(job) in models for job in snapshot.jobs)
+def _how_many(comparison: Comparison, snapshot: Snapshot, saved: SavedComparison | None) -> Content:
+    """How many runs, the reference, and under which name this is saved."""
+    family = snapshot.family
+    groups = {group_of(job, family) for job in comparison.jobs}
+    known = sum(group_of(job, family) in groups for job in snapshot.jobs)
+    of = " of the family" if family else ""
+    kept = (f'   saved as "{clean(saved.name)}" ✓', "$success") if saved else ""
     reference = next(job for job in comparison.jobs if job.id == comparison.reference)
     return Content.assemble(
-        (f"{len(comparison.jobs)} of {max(known, len(comparison.jobs))} runs   reference ", "$text-muted"),
+        (
+            f"{len(comparison.jobs)} of {max(known, len(comparison.jobs))} runs{of}   reference ",
+            "$text-muted",
+        ),
         (f"■ {reference.number:02}", run_style(reference.number)),
+        kept,
     )
 
 
 def _which_metrics(comparison: Comparison, table: MetricTable) -> Content:
     """Which lines are shown, and in which order the runs."""
     said = [f"{len(table.rows)} of {len(comparison.rows)}"]
+    if comparison.statistic != "last" and any(row.measured for row in table.rows):
+        said.append(STATISTICS[comparison.statistic])
+    if table.filter.strip():
+        said.append(f"/{clean(table.filter)}")
     if table.only_differing:
         said.append("only what differs")
     if table.sorting:

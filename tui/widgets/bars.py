@@ -29,3 +29,9 @@ def progress(share: float, width: int) -> tuple[str, str]:
     full, half = divmod(halves, 2)
     done = "━" * full + ("╸" if half else "")
     return done, "━" * (width - len(done))
+
+
+def share(part: float, width: int) -> str:
+    """A solid bar of a share from 0 to 1, to an eighth of a cell; what is more than nothing is seen."""
+    eighths = round(min(1.0, max(0.0, part)) * width * 8) or (1 if part > 0 else 0)
+    return "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.reactive import reactive
 
 from engine.analysis import format as words
-from engine.analysis.comparison import Comparison, Difference
+from engine.analysis.comparison import Comparison, Correlation, Difference
 from tui.commands import Commanding
 from tui.widgets.clean import clean
 from tui.widgets.line_list import LineList
@@ -37,7 +37,8 @@ def written(value: Any) -> str:
 
 
 class DifferenceTable(Commanding, LineList):
-    """Only the settings that are not the same in all runs, data and code among them."""
+    """Only the settings that are not the same in all runs, data and code among them; below, after ρ, those
+    that went up and down with the eval loss over all runs of the model."""
 
     TITLE_IN_HELP = "What differs"
 
@@ -48,6 +49,7 @@ class DifferenceTable(Commanding, LineList):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._differences: tuple[Difference, ...] = ()
+        self._together: tuple[Correlation, ...] = ()
 
     def grid(self) -> Grid:
         """The columns that fit."""
@@ -62,14 +64,18 @@ class DifferenceTable(Commanding, LineList):
     def watch_comparison(self, comparison: Comparison | None) -> None:
         """Show other differences."""
         self._differences = comparison.differences if comparison else ()
-        self.show([difference.key for difference in self._differences])
+        self._together = comparison.correlations if comparison else ()
+        keys: list[tuple[str, int]] = [("differs", at) for at in range(len(self._differences))]
+        self.show([*keys, *(("together", at) for at in range(len(self._together)))])
 
     def watch_columns(self) -> None:
         """Show the runs in another order."""
         self.redraw()
 
     def draw(self, row: int, width: int) -> Content:
-        """One setting; values unlike the reference's stand out."""
+        """One setting; values unlike the reference's stand out. Below them, what went with the result."""
+        if row >= len(self._differences):
+            return together(self._together[row - len(self._differences)], width)
         difference, plan = self._differences[row], self.grid()
         assert self.comparison is not None
         ids = [job.id for job in self.comparison.jobs]
@@ -80,6 +86,15 @@ class DifferenceTable(Commanding, LineList):
             style = "$text-muted" if difference.values[index] == reference else "bold"
             parts += [(" " * GAP, ""), (fit(texts[index], plan.cell, right=True), style)]
         return Content.assemble(*parts)
+
+
+def together(item: Correlation, width: int) -> Content:
+    """A setting that went with the result: rank correlation, its n, a warning where that is small."""
+    few = (" few", "$warning") if item.few else ""
+    line = Content.assemble(
+        ("  ρ ", "$accent"), f"{item.rho:+.2f} ", clean(item.key), (f"  {item.runs} runs", "$text-muted"), few
+    )
+    return line.truncate(width, ellipsis=True)
 
 
 def apart(texts: list[str], width: int) -> list[str]:

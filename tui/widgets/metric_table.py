@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 
-from engine.analysis.comparison import Comparison, Row
+from engine.analysis.compared import STATISTICS
+from engine.analysis.comparison import Comparison, Row, Statistic
 from tui.commands import Command, Commanding
 from tui.widgets.line_list import LineList
 from tui.widgets.metric_cells import DELTA, VALUE, metric_line
+from tui.widgets.metric_filter import matches
 from tui.widgets.side_by_side import Grid, Sizes, grid, head_width
 
 _LEAST = 9
@@ -42,20 +45,50 @@ class SortByMetric(Command):
     FOOTER = True
 
 
+class NextValue(Command):
+    """Take another value of each curve: the last, the lowest, the highest, that at the best checkpoint."""
+
+    KEYS = "t"
+    LABEL = "which value"
+
+
+class FilterMetrics(Command):
+    """Show only the metrics whose names hold these words; `!` turns a word round."""
+
+    KEYS = "slash"
+    LABEL = "filter"
+    FOOTER = True
+
+
 class MetricTable(Commanding, LineList):
     """Metrics of the compared runs: the best of each line stands out, deltas are against the reference."""
 
     TITLE_IN_HELP = "Metrics"
-    COMMANDS = (ToggleDiffering, ToggleMore, SortByMetric)
+    COMMANDS = (ToggleDiffering, ToggleMore, SortByMetric, FilterMetrics, NextValue)
 
     comparison: reactive[Comparison | None] = reactive(None)
     only_differing: reactive[bool] = reactive(False)
     more: reactive[bool] = reactive(False)
+    filter: reactive[str] = reactive("")
+    """Words that a metric must hold; while there are some, all metrics are searched."""
     sorting: reactive[tuple[str, bool] | None] = reactive(None)
     """The metric that the runs are ordered by, and whether the other way round."""
 
     class Changed(Message):
         """Other lines are shown, or the runs in another order."""
+
+    class Filtering(Message):
+        """The user wants to type a filter."""
+
+    @dataclass
+    class Valued(Message):
+        """Another value of each curve shall be taken.
+
+        Args:
+            statistic: Which.
+        """
+
+        statistic: Statistic
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -104,6 +137,10 @@ class MetricTable(Commanding, LineList):
         """Show other lines."""
         self._select()
 
+    def watch_filter(self) -> None:
+        """Show other lines."""
+        self._select()
+
     def watch_sorting(self) -> None:
         """Show the runs in another order."""
         self.redraw()
@@ -111,8 +148,13 @@ class MetricTable(Commanding, LineList):
 
     def _select(self) -> None:
         rows = self.comparison.rows if self.comparison else ()
+        every = self.more or bool(self.filter.strip())
         self._rows = tuple(
-            row for row in rows if (self.more or row.primary) and (row.differs or not self.only_differing)
+            row
+            for row in rows
+            if (every or row.primary)
+            and (row.differs or not self.only_differing)
+            and matches(self.filter, f"{row.name} {row.label}")
         )
         self.show([row.name for row in self._rows])
         self.post_message(self.Changed())
@@ -126,6 +168,19 @@ class MetricTable(Commanding, LineList):
         """Show or hide the metrics of second rank."""
         command.stop()
         self.more = not self.more
+
+    def on_filter_metrics(self, command: FilterMetrics) -> None:
+        """Somebody else has the line to type in."""
+        command.stop()
+        self.post_message(self.Filtering())
+
+    def on_next_value(self, command: NextValue) -> None:
+        """The next of the four; the metrics that it is about are shown."""
+        command.stop()
+        if self.comparison is not None:
+            names = list(STATISTICS)
+            self.more = True
+            self.post_message(self.Valued(names[(names.index(self.comparison.statistic) + 1) % len(names)]))
 
     def on_sort_by_metric(self, command: SortByMetric) -> None:
         """Best first, worst first, as chosen."""

@@ -12,25 +12,33 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from engine.analysis.comparison import Comparison
+from engine.analysis.export import correlation_sentence
 from engine.records import Job
 from tui.commands import Commanding
 from tui.themes import run_style
 from tui.what_goes import held
 from tui.widgets.clean import clean
 
+_STRONG: Final = 0.5
+"""A rank correlation from here on is worth a sentence."""
 _HANG: Final = 2
 """Cells of a sign and its gap."""
 
 
 def losers(comparison: Comparison | None) -> tuple[Job, ...]:
     """The runs that the recommendation would be rid of; none when runs can't be compared."""
+    return judged(comparison, "archive")
+
+
+def judged(comparison: Comparison | None, advice: str) -> tuple[Job, ...]:
+    """The ended runs that the recommendation says this of, hidden ones and the best left out."""
     if comparison is None or not comparison.recommendation.comparable:
         return ()
-    advice = {standing.job_id: standing.advice for standing in comparison.recommendation.worse}
+    said = {standing.job_id: standing.advice for standing in comparison.recommendation.worse}
     return tuple(
         job
         for job in comparison.jobs
-        if advice.get(job.id) in ("warn", "archive")
+        if said.get(job.id) == advice
         and job.status.ended
         and not (job.archived or job.deleted)
         and job.id != comparison.recommendation.job_id
@@ -64,7 +72,7 @@ class RecommendationPanel(Commanding, VerticalScroll):
 
 
 def sentences(comparison: Comparison) -> list[tuple[Content, Content]]:
-    """The headline, the reasons, the caveats, and what the keys would do; each with the sign before it."""
+    """The headline, reasons, caveats, what the keys would do, what would change it; each with its sign."""
     advice = comparison.recommendation
     job = next((job for job in comparison.jobs if job.id == advice.job_id), None)
     sign = Content.styled("■", run_style(job.number)) if job else Content.styled("■", "$text-muted")
@@ -72,9 +80,24 @@ def sentences(comparison: Comparison) -> list[tuple[Content, Content]]:
     said = [(sign, Content.styled(clean(advice.headline), "bold"))]
     said += [(reason, Content(clean(text))) for text in advice.reasons]
     said += [(caveat, Content(clean(text))) for text in advice.caveats]
+    if warned := judged(comparison, "warn"):
+        said.append((caveat, _worse(comparison, warned)))
     if rest := losers(comparison):
-        said.append((Content("→"), _offer(rest)))
+        said.append((Content("→"), _worse(comparison, rest) + Content(": ") + _offer(rest)))
+    said += [(Content.styled("?", "$text-muted"), Content(clean(text))) for text in advice.changes]
+    if strong := [item for item in comparison.correlations[:1] if abs(item.rho) >= _STRONG]:
+        said.append((Content.styled("ρ", "$accent"), Content(clean(correlation_sentence(strong[0])))))
     return said
+
+
+def _worse(comparison: Comparison, jobs: Sequence[Job]) -> Content:
+    """`05 is 35 % worse than the best`."""
+    excess = {standing.job_id: standing.worse or 0.0 for standing in comparison.recommendation.worse}
+    named = [
+        Content.assemble((f"{job.number:02}", run_style(job.number)), f" is {excess[job.id] * 100:.0f} %")
+        for job in jobs
+    ]
+    return Content(", ").join(named) + Content(" worse than the best")
 
 
 def _hung(sign: Content, text: Content, width: int) -> list[Content]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 
 from engine.analysis.comparison import Comparison
-from engine.analysis.history import model_of
+from engine.analysis.families import group_of
 from engine.analysis.snapshot import Snapshot
 from engine.records import Job
 from tui import wishes
@@ -35,14 +36,26 @@ class SetReference(Command):
     FOOTER = True
 
 
+_ABOUT_ONE: Final = (wishes.RestoreJobs, wishes.ArchiveJobs, wishes.DeleteJobs, wishes.PullBest)
+"""What is done to the run under the cursor."""
+
+
 class RunPicker(Commanding, LineList):
-    """Space takes a run in or out, = makes it the reference that deltas are against.
+    """Space takes a run in or out, = makes it the reference that deltas are against; a, d, r and p act on it.
 
     The compared runs stand first, in their order; below them are the model's other runs.
     """
 
     TITLE_IN_HELP = "Compared runs"
-    COMMANDS = (TogglePicked, SetReference, wishes.OpenJob)
+    COMMANDS = (
+        TogglePicked,
+        SetReference,
+        wishes.OpenJob,
+        wishes.ArchiveJobs,
+        wishes.DeleteJobs,
+        wishes.RestoreJobs,
+        wishes.PullBest,
+    )
 
     snapshot: reactive[Snapshot | None] = reactive(None)
 
@@ -80,14 +93,36 @@ class RunPicker(Commanding, LineList):
         """The run under the cursor."""
         return (str(self.key),) if self.key is not None else ()
 
+    @property
+    def job(self) -> Job | None:
+        """The run under the cursor."""
+        return self._jobs[self.row] if self._jobs else None
+
+    def offers(self, command: type[Command]) -> bool:
+        """Restoring is for what is hidden, archiving for what is not; a live run is not deleted."""
+        job = self.job
+        if job is None:
+            return command not in _ABOUT_ONE
+        hidden = job.archived or job.deleted
+        match command:
+            case wishes.RestoreJobs:
+                return hidden
+            case wishes.ArchiveJobs:
+                return not hidden
+            case wishes.DeleteJobs:
+                return not job.deleted and job.status.ended
+            case wishes.PullBest:
+                return job.best_step is not None
+        return True
+
     def watch_snapshot(self, snapshot: Snapshot | None) -> None:
         """Take in the runs."""
         if snapshot is None or snapshot.compared is None:
             self._jobs = ()
         else:
-            compared = snapshot.compared.jobs
-            ids, models = {job.id for job in compared}, {model_of(job) for job in compared}
-            others = (job for job in snapshot.jobs if model_of(job) in models and job.id not in ids)
+            compared, family = snapshot.compared.jobs, snapshot.family
+            ids, groups = {job.id for job in compared}, {group_of(job, family) for job in compared}
+            others = (job for job in snapshot.jobs if job.id not in ids and group_of(job, family) in groups)
             self._jobs = (*compared, *others)
             known = {job.id: job for job in (*snapshot.jobs, *compared)}
             self._scene = Scene.of(known.values(), snapshot.taken_at, self._scene)
