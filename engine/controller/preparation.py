@@ -52,10 +52,11 @@ def check(spec: JobSpec) -> Data:
 
     Raises:
         BadDataset: It can't be trained on.
-        BadInput: A file, or a variable, that a script wants is not there.
+        BadInput: A file, or a variable, that a script wants is not there; or a model is not where the job is.
     """
     if spec.script is not None:
         return Data(None, None, _script(spec.script))
+    _check_models(spec)
     wanted: Any = {"method": spec.method, "columns": spec.columns}
     train = dataset.read(
         Path(spec.dataset.path), spec.dataset.format, limit=spec.dataset.max_samples, **wanted
@@ -76,6 +77,25 @@ def _script(script: ScriptSpec) -> list[Item]:
     if missing:
         raise BadInput(f"script.environment names {', '.join(missing)}, not set here", "Export it first.")
     return luggage.packed(script)
+
+
+def _check_models(spec: JobSpec) -> None:
+    """See that no model is a folder of this machine while the job runs on another.
+
+    Raises:
+        BadInput: One is.
+    """
+    if spec.pod.provider == "local":
+        return
+    named = {"model.name": None if spec.model.build is not None else spec.model.name}
+    named["rlhf.reward_model"] = spec.rlhf.reward_model if spec.rlhf is not None else None
+    for key, name in named.items():
+        if name is not None and (name.startswith((".", "~")) or Path(name).is_dir()):
+            place = spec.pod.host or "a rented machine"
+            raise BadInput(
+                f"{key}: {name} is a folder on this machine, and the job is to run on {place}",
+                "Name a model of the Hub, or a folder that lies on that machine alone.",
+            )
 
 
 def new_job(home: Home, spec: JobSpec) -> Job:

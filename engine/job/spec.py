@@ -7,6 +7,7 @@ which the trainer reads. Nothing the user set is dropped, and 0 is a value.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -238,7 +239,19 @@ class JobSpec(Section):
                 and str((base / Path(self.dataset.eval_path).expanduser()).absolute()),
             }
         )
-        return self.model_copy(update={"dataset": dataset})
+        model = self.model.model_copy(update={"name": _folder(base, self.model.name)})
+        update: dict[str, Any] = {"dataset": dataset, "model": model}
+        if self.rlhf is not None and self.rlhf.reward_model is not None:
+            judge = {"reward_model": _folder(base, self.rlhf.reward_model)}
+            update["rlhf"] = self.rlhf.model_copy(update=judge)
+        return self.model_copy(update=update)
+
+
+def _folder(base: Path, name: str) -> str:
+    """A model's name; what begins with a dot or a tilde is a folder, seen from `base`."""
+    if not name.startswith(("./", "../", "~/")):
+        return name
+    return os.path.normpath((base / Path(name).expanduser()).absolute())
 
 
 def templates() -> list[str]:

@@ -257,3 +257,18 @@ def test_a_preview_without_a_usable_tokenizer_or_room_is_refused_in_one_line(
     refused = podium("validate", data, "--model", tmp_path / "nothing", env=warm.environment)
     assert refused.returncode == 2
     assert "no such folder" in refused.stderr
+
+
+@pytest.mark.parametrize("key", ["model.name", "rlhf.reward_model"])
+def test_a_model_folder_of_this_machine_is_refused_for_another_one(
+    key: str, podium: Podium, tmp_path: Path, home: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    data = EXAMPLES / "capitals-prompts.jsonl"
+    change = ["--set", f"dataset.path={data}", "--set", f"{key}={tmp_path / 'mine'}"]
+    refused = podium("launch", "rlhf_standard", *change, "--on", "ssh://me@gpu.example:22")
+    assert refused.returncode == 2
+    line = one_line(refused.stderr)
+    assert f"{key}: {tmp_path / 'mine'} is a folder on this machine" in line and "gpu.example" in line
+    assert not home.exists()
+    assert podium("launch", "rlhf_standard", *change, "--on", "local", "--dry-run").returncode == 0

@@ -124,6 +124,18 @@ def test_data_paths_start_from_the_files_folder(tmp_path: Path) -> None:
     assert spec.dataset.eval_path == "/e.jsonl"
 
 
+def test_model_folders_that_begin_with_a_dot_start_from_the_files_folder(tmp_path: Path) -> None:
+    text = "template: rlhf_standard\nname: a\ndataset: {path: d}\nmodel: {name: ../base}\n"
+    (tmp_path / "job.yaml").write_text(f"{text}rlhf: {{reward_model: ./judge}}\n")
+    spec = JobSpec.load(tmp_path / "job.yaml")
+    assert spec.rlhf is not None
+    assert (spec.model.name, spec.rlhf.reward_model) == (
+        str(tmp_path.parent / "base"),
+        str(tmp_path / "judge"),
+    )
+    assert JobSpec.load(tmp_path / "job.yaml", {"model": {"name": "a/b"}}).model.name == "a/b"
+
+
 def test_a_template_fills_what_is_not_set_and_null_removes_a_section() -> None:
     spec = JobSpec.parse(
         {
