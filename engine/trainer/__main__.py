@@ -102,4 +102,10 @@ def _give_up(failure: TrainingError, events: EventWriter, ranks: Ranks) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    if not Ranks.from_environment().alone:
+        # Threads of a broken group may wait for ranks that are gone.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -301,12 +301,12 @@ def writer(ranks: Ranks, path: Path, attempt: int) -> EventWriter:
 class NodeWriter(EventWriter):
     """Writes that another machine than the first is alive, what it is busy with, and how it ended."""
 
-    def append(self, type: EventType, step: int | None = None, *, sync: bool = False, **data: Any) -> Event:
+    def put(self, type: str, step: int | None, data: Mapping[str, Any], *, sync: bool = False) -> Event:
         """Write an event if it says so; of a logged step the phase is left."""
         if type == EventType.TRAIN:
-            return super().append(EventType.PHASE, step, phase=Phase.TRAIN)
+            return super().put(EventType.PHASE, step, {"phase": Phase.TRAIN})
         if type in (EventType.PHASE, EventType.STATE, EventType.RESULT, EventType.RECOVERY):
-            return super().append(type, step, sync=sync, **data)
+            return super().put(type, step, data, sync=sync)
         return unwritten(type, step, self.attempt)
 
 
@@ -316,11 +316,7 @@ class Mute(EventWriter):
     def __init__(self, attempt: int = 1) -> None:
         self.attempt = attempt
 
-    def append(self, type: EventType, step: int | None = None, *, sync: bool = False, **data: Any) -> Event:
-        """Write nothing."""
-        return unwritten(type, step, self.attempt)
-
-    def put(self, type: str, step: int | None, data: Any, *, sync: bool = False) -> Event:
+    def put(self, type: str, step: int | None, data: Mapping[str, Any], *, sync: bool = False) -> Event:
         """Write nothing."""
         return unwritten(type, step, self.attempt)
 
