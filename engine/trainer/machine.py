@@ -92,6 +92,17 @@ def adapt(spec: JobSpec, machine: Machine) -> tuple[JobSpec, list[Fallback]]:
             "pip install bitsandbytes, or set quantization: null to load the model whole.",
         )
     fallbacks: list[Fallback] = []
+    sharded = spec.distributed.strategy == "fsdp"
+    if sharded and spec.quantization is not None:
+        raise TrainingError(
+            "model",
+            "fsdp can't split a model in 4 bits",
+            "Set distributed.strategy: ddp, or quantization: null.",
+        )
+    distributed: dict[str, Any] = {}
+    if sharded and machine.device != "cuda":
+        distributed["strategy"] = "ddp"
+        fallbacks.append(Fallback("fsdp needs GPUs", "each process holds the whole model (ddp)"))
     model: dict[str, Any] = {}
     training: dict[str, Any] = {}
     if spec.model.dtype != "fp32" and machine.device != "cuda":
@@ -122,6 +133,7 @@ def adapt(spec: JobSpec, machine: Machine) -> tuple[JobSpec, list[Fallback]]:
             update={
                 "model": spec.model.model_copy(update=model),
                 "training": spec.training.model_copy(update=training),
+                "distributed": spec.distributed.model_copy(update=distributed),
             }
         ),
         fallbacks,
