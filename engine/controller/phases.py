@@ -21,6 +21,9 @@ def mark(store: Store, job_id: str, phase: str) -> None:
     if (marks[-1][0] if marks else "") != phase:
         marks.append([phase, datetime.now(UTC).isoformat()])
         store.set_setting(_key(job_id), marks)
+        # With the run as well, so that the ledger of many runs need not look at each one's marks.
+        so_far = marked(marks_of(store, job_id), None, datetime.now(UTC))
+        store.update(job_id, laptop_spent={spent.phase: spent.seconds for spent in so_far})
 
 
 def marks_of(store: Store, job_id: str) -> list[Mark]:

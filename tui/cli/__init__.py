@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "restore": "hiding:restore",
     "delete": "hiding:delete",
     "undo": "hiding:undo",
+    "spend": "spend:spend",
     "purge": "tidying:purge",
     "prune": "tidying:prune",
     "tag": "naming:tag",
