@@ -398,9 +398,12 @@ class Controller:
         """
         for job_id in job_ids:
             job = await self._job(job_id)
-            pod = self._pods.of(job)
+            placement = await asyncio.to_thread(self._pods.placements.of, job_id)
+            if placement is not None and placement.may_bill:
+                raise BadInput(f"{job.name} has a machine that may still bill", "Run podium wait first.")
             # A machine that is long gone must not keep its runs from being tidied away.
-            if job.status.live or (pod.in_place and await pod.alive(job_id)):
+            pod = self._pods.of(job) if job.provider in (None, "local") else None
+            if job.status.live or (pod is not None and await pod.alive(job_id)):
                 raise BadInput(f"{job.name} is {job.status} and can't be deleted", "Stop it first.")
         return await self._act("delete", job_ids)
 

@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from itertools import count
+from pathlib import Path
 from typing import Any, Final
 
 from engine.analysis.spending import FETCH
@@ -27,8 +28,10 @@ from engine.pods.placements import Placement
 from engine.pods.provider import CreateRequest, Offer, Rented, pod_name
 from engine.pods.quote import Quote, quote
 from engine.pods.runpod_account import api_url
+from engine.pods.runpod_pod import RunPodPod
 from engine.records import Job
 from engine.store.base import Store
+from engine.supervisor.guarded import kept_file
 
 _LONGEST: Final = 60.0
 """Seconds between two tries to fetch from, or to end, a machine that does not answer."""
@@ -159,6 +162,7 @@ class Renting:
             try:
                 for which in (pod.placement.pod.rent or RentSpec()).fetch:
                     await self._fetch_one(job.id, which)
+                await self._let_go(pod)
                 return True
             except NoSuchPod:
                 return True
@@ -198,6 +202,13 @@ class Renting:
         """Wait before the next try, the longer the more of them there were."""
         most = min(_LONGEST, 2.0 ** min(attempt, 10))
         await self._pods.patience.sleep(most * random.uniform(0.5, 1.0))
+
+    async def _let_go(self, pod: RunPodPod) -> None:
+        """Tell the guard that nothing more is wanted: it ends the pod should this machine not come to it."""
+        if pod.placement.pod_id is not None:
+            ssh = await pod.reach()
+            job = Path(await ssh.absolute(ssh.folder(pod.placement.job_id)))
+            await ssh.run(["touch", str(kept_file(job.parent.parent))])
 
     async def _stopped(self, job_id: str) -> bool:
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 _READY: Final = ("nvidia-smi", "--query-gpu=index", "--format=csv,noheader")
 """The command whose success is readiness: sshd lets us in, and the driver has the GPUs."""
+_LATEST: Final = timedelta(minutes=30)
+"""After so long no pod comes any more of a request whose answer was lost."""
 _LOOK: Final = 20.0
 """Seconds that it may take."""
 _STATES: Final = {
@@ -167,8 +169,9 @@ class RunPodPod:
             there = [pod for pod in await self._provider().list() if pod.name == name and not pod.gone]
             if there:
                 return there[0]
-        await self._gone("the launch was interrupted before a machine came: nothing bills")
-        raise NoSuchPod(self.placement.ending, "Launch it again.")
+        why = "the launch was interrupted before a machine came: nothing bills"
+        await self._never_came(why)
+        raise NoSuchPod(why, "Launch it again.")
 
     # ------------------------------------------------------------------ reaching
 
@@ -278,10 +281,18 @@ class RunPodPod:
             ProviderError: It may still bill.
         """
         pod = await self.state()
-        if pod is not None:
-            await self._keep(ending=why)
-            await self._provider().terminate(pod.id)
+        if pod is None:
+            await self._never_came(why)
+            return
+        await self._keep(ending=why)
+        await self._provider().terminate(pod.id)
         await self._gone(why)
+
+    async def _never_came(self, why: str) -> None:
+        """There is no pod now. One whose request was lost may come yet: it is looked for at each start."""
+        asked_at = self.placement.asked_at
+        if self.placement.pod_id or asked_at is None or datetime.now(UTC) - asked_at > _LATEST:
+            await self._gone(why)
 
     async def _gone(self, why: str) -> None:
         """The provider has confirmed that there is nothing, or nothing any more."""

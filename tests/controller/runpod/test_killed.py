@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -15,9 +16,10 @@ from engine.home import Home
 from engine.job.events import Status
 from engine.pods.placements import Placements
 from engine.store.sqlite import SQLiteStore
-from tests.controller.runpod.conftest import billing, spec
-from tests.emulators.runpod import Emulator
+from tests.controller.runpod.conftest import asked, billing, brisk, spec
+from tests.emulators.runpod import Emulator, Fault
 from tests.emulators.runpod.machines import Machines
+from tests.processes import until
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 ROOT = Path(__file__).parents[3]
@@ -71,3 +73,38 @@ def test_killed_before_a_machine_was_asked_for_nothing_is_rented_without_being_c
     assert (job.status, "nothing bills" in (job.error_message or "")) == (Status.FAILED, True)
     assert runpod.account.pods == {}
     store.close()
+
+
+def test_a_launch_that_is_interrupted_by_hand_ends_what_it_rented(
+    runpod: Emulator, machines: Machines, home: Path, job_file: Path
+) -> None:
+    runpod.account.stages = lambda: brisk(ports=math.inf)
+    launching = subprocess.Popen(
+        [sys.executable, LAUNCHER, "-", "launch", job_file, "--yes"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    until(lambda: asked(runpod, r"GET /v2/pods/\w+$") > 2)
+    launching.send_signal(signal.SIGINT)
+    assert launching.wait(60) == 130
+    assert launching.stderr is not None and b"Traceback" not in launching.stderr.read()
+    assert (len(runpod.account.pods), billing(runpod)) == (1, [])
+    store = SQLiteStore(Home(home).database)
+    assert [job.status for job in store.jobs()] == [Status.CANCELLED]
+    store.close()
+
+
+def test_a_request_whose_answer_was_lost_is_looked_for_until_no_pod_can_come_any_more(
+    runpod: Emulator, machines: Machines, home: Path, job_file: Path
+) -> None:
+    """The pod comes into being after everybody has stopped looking."""
+    runpod.fault(r"POST /v2/pods$", Fault(drop=True), 9)
+    assert run("-", "launch", job_file, "--yes").returncode == 1
+    (placement,) = Placements(Home(home)).open()
+    with runpod.account.lock:
+        late = runpod.account.rent({"name": placement.name, "image": "x", "gpu": {"id": "NVIDIA L40S"}})
+    assert run("-", "wait").returncode == 1
+    assert runpod.account.status(late) == "TERMINATED"
+    assert list(Placements(Home(home)).open()) == []
