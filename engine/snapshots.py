@@ -124,6 +124,7 @@ def _detail(
     heard = _heard(job, sign)
     return JobDetail(
         job=heard,
+    losses = store.example_losses(job.id)
         checkpoints=tuple(checkpoints),
         curves=_curves(store, job, question.view),
         view=question.view,
@@ -133,7 +134,7 @@ def _detail(
         log_path=str(folder.log),
         metrics=tuple(store.metrics(job.id)),
         cost_since_best=cost_after(job, best_checkpoint(job, checkpoints)),
-        selection_reason=selection_of(checkpoints).reason if checkpoints else "",
+        selection_reason=selection_of(checkpoints, losses).reason if checkpoints else "",
         link=links.get(job.id, "ended"),
         guard_proven_at=sign.proven_at if sign else None,
         pointed=_pointed(store, job, question.moment),

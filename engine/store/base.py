@@ -125,6 +125,10 @@ class Store(Protocol):
         """A job's checkpoints by step, each with its standing (best, lowest eval loss, tied)."""
         ...
 
+    def example_losses(self, job_id: str) -> Mapping[int, tuple[float, ...]]:
+        """Step -> the loss of each eval example, nats, in one order; empty where none is told."""
+        ...
+
     def curve(
         self,
         job_id: str,

@@ -29,6 +29,7 @@ from engine.store import actions, housekeeping, lookup
 from engine.store.base import Action, Done, Ingested, Listener
 from engine.store.curves import CurveReader
 from engine.store.database import BUSY_SECONDS, Database
+from engine.store.examples import ExampleLosses, Losses
 from engine.store.ingest import offset, take_in
 from engine.store.roster import Roster
 from engine.store.rows import (
@@ -73,6 +74,7 @@ class SQLiteStore:
         self._roster = Roster()
         self._listeners: list[Listener] = []
         self._guard = threading.Lock()
+        self._losses = ExampleLosses()
 
     # ---- jobs
 
@@ -172,8 +174,13 @@ class SQLiteStore:
     def checkpoints(self, job_id: str) -> list[Checkpoint]:
         """A job's checkpoints by step, each with its standing (best, lowest eval loss, tied)."""
         with self._database.reading() as db:
-            found = checkpoints_of(db, job_id)
-        return with_standing(found)
+            found, losses = checkpoints_of(db, job_id), self._losses.of(db, job_id)
+        return with_standing(found, losses)
+
+    def example_losses(self, job_id: str) -> Losses:
+        """Step -> the loss of each eval example, nats, in one order; empty where none is told."""
+        with self._database.reading() as db:
+            return self._losses.of(db, job_id)
 
     def curve(
         self,

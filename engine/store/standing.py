@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from engine.records import Checkpoint
+from engine.store.examples import Losses
 from scorer import Score, Selection, select
 
 
@@ -15,15 +16,20 @@ def best_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
     return next((item for item in checkpoints if best is not None and item.score is best), None)
 
 
-def selection_of(checkpoints: Sequence[Checkpoint]) -> Selection:
-    """What the scorer chooses, and why: among the checkpoints that are there, else among all."""
+def selection_of(checkpoints: Sequence[Checkpoint], losses: Losses | None = None) -> Selection:
+    """What the scorer chooses, and why: among the checkpoints that are there, else among all.
+
+    Args:
+        checkpoints: The checkpoints.
+        losses: Of single eval examples, by step; with them, ties are told by pairs.
+    """
     there = [item for item in checkpoints if item.path is not None]
-    return select(comparable(there or checkpoints))
+    return select(comparable(there or checkpoints), per_example=losses)
 
 
-def with_standing(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+def with_standing(checkpoints: Sequence[Checkpoint], losses: Losses | None = None) -> list[Checkpoint]:
     """The checkpoints, each told whether it is the best, has the lowest eval loss, or ties with the best."""
-    selection, lowest = selection_of(checkpoints), select(comparable(checkpoints)).lowest_eval_loss
+    selection, lowest = selection_of(checkpoints, losses), select(comparable(checkpoints)).lowest_eval_loss
     return [
         replace(
             item,

@@ -178,7 +178,7 @@ def seen(inputs: dict[str, Any], longest: int | None = None) -> Seen | None:
     if mask is not None:
         lengths, slots = mask.sum(1), mask.numel()
     elif positions is not None:
-        lengths, slots = _packed(positions), positions.numel()
+        lengths, slots = packed_lengths(positions), positions.numel()
     else:
         return None
     labels = inputs.get("labels")
@@ -186,7 +186,7 @@ def seen(inputs: dict[str, Any], longest: int | None = None) -> Seen | None:
     return Seen(lengths, len(lengths), slots, trained, 0 if longest is None else (lengths >= longest).sum())
 
 
-def _packed(positions: Any) -> Any:
+def packed_lengths(positions: Any) -> Any:
     """The lengths of rows that stand one behind the other, from positions that begin at 0 in each."""
     import torch
 

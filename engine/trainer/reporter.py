@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from engine.job.events import EventType, Phase, number
-from engine.trainer import checkpoints, gpus, log
+from engine.trainer import checkpoints, examples, gpus, log
 from engine.trainer.attempt import Attempt
 from engine.trainer.divergence import ALARMS, Diverged
 from engine.trainer.hooks import announce, rotate
@@ -133,6 +133,10 @@ class Reporter(_Base):
             score=attempt.score.to_json(),
             eval_seconds=metrics.get("eval_runtime"),
         )
+        if losses := getattr(self.trainer, "example_losses", ()):
+            # Several ranks, or other batches, see the examples in another order.
+            order = f"{args.world_size}x{args.eval_batch_size}" if args.world_size > 1 else "rows"
+            attempt.events.append(EventType.EXAMPLES, step, order=order, losses=examples.told(losses))
         told = log.figures(eval_loss=eval_loss, eval_reward=reward, score=attempt.score.total)
         log.line(f"step {step}  {told}")
         if eval_loss is not None:

@@ -10,6 +10,7 @@ from trl.chat_template_utils import get_training_chat_template
 
 from engine.errors import TrainingError
 from engine.job.spec import JobSpec
+from engine.trainer import examples
 from engine.trainer.lora import lora_config
 from engine.trainer.methods import Ingredients
 from engine.trainer.weighed import Weighed, WeighedEval, taken
@@ -19,6 +20,23 @@ Rows = list[dict[str, Any]]
 
 class SFT(WeighedEval, SFTTrainer):
     """TRL's trainer with figures that are means over tokens, whatever the eval batch size."""
+
+    example_losses: tuple[float, ...] = ()
+    """Of the newest evaluation's first examples, nats."""
+
+    def evaluation_loop(self, *arguments: Any, **options: Any) -> Any:
+        """All eval batches; the loss of each example is kept."""
+        self.example_losses = ()
+        return super().evaluation_loop(*arguments, **options)
+
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> Any:
+        """One eval batch."""
+        if len(self.example_losses) >= examples.LIMIT:
+            return super().prediction_step(model, inputs, *rest, **options)
+        with examples.overheard(model) as heard:
+            result = super().prediction_step(model, inputs, *rest, **options)
+        self.example_losses += tuple(examples.losses(heard[0], inputs))
+        return result
 
     def measured(self, inputs: dict[str, Any], loss: Any) -> Weighed:
         """The loss and the share of tokens that are the likeliest, by trained token."""
