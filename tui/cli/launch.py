@@ -19,7 +19,7 @@ from engine.records import Job
 from tui.cli.errors import FAILED
 from tui.cli.options import json_option
 from tui.cli.output import emit, line, one_line
-from tui.cli.renting import Telling, asked, confirmed, limit_options, limits_set, may_rent
+from tui.cli.renting import Telling, asked, bounds, limit_options, limits_set, may_rent, offered, show
 from tui.cli.workplace import carry_out, opened
 
 if TYPE_CHECKING:
@@ -93,6 +93,13 @@ def launch(
         job = _launched(chosen, wait, as_json)
     if as_json:
         emit("job", job)
+    elif not wait and job.provider == "runpod":
+        line(
+            one_line(
+                f"{job.name} is launched, and its pod bills. podium wait fetches what it makes and ends "
+                "the pod; so does the app. Its own guard ends it in any case."
+            )
+        )
     elif not wait:
         line(
             one_line(f"{job.name} is launched. podium logs -f {job.id[:8]} follows it, podium opens the app.")
@@ -173,10 +180,12 @@ def _rented(
         async def start(controller: Controller) -> Job | None:
             wanted, quote = spec, await controller.quote(spec)
             found = _estimate(spec, data, quote.offers[0].gpu_name)
+            show(offered(spec, quote, found), err=as_json)
             if not yes:
                 wanted = asked(spec, limits, found, quote)
                 quote = replace(quote, limits=wanted.limits)
-            if not confirmed(wanted, quote, found, yes=yes, err=as_json):
+            show(bounds(quote), err=as_json)
+            if not yes and not click.confirm("Rent it?", default=False, err=True):
                 return None
             with Telling(store, say) as telling:
                 job = await controller.launch(wanted, quote=quote, trying=telling.trying)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,26 +82,17 @@ def _proposed(name: str, values: Mapping[str, Any], estimate: Estimate, quote: Q
     return math.ceil(100 * (replace(quote, limits=limits).worst_cost or 0.0)) / 100
 
 
-def confirmed(spec: JobSpec, quote: Quote, estimate: Estimate, *, yes: bool, err: bool) -> bool:
-    """Show what would be rented, and ask whether it shall be.
-
-    Args:
-        spec: The job.
-        quote: What would be rented.
-        estimate: What the job will take on it.
-        yes: Was that said already?
-        err: Is stdout for a program?
-    """
+def show(rows: Sequence[tuple[str, str]], *, err: bool) -> None:
+    """Show names and values, on stderr where stdout is for a program."""
     if not err:
-        fields(shown(spec, quote, estimate))
+        fields(rows)
     else:
-        for name, value in shown(spec, quote, estimate):
+        for name, value in rows:
             line(one_line(f"{name}: {value}"), err=True)
-    return yes or click.confirm("Rent it?", default=False, err=True)
 
 
-def shown(spec: JobSpec, quote: Quote, estimate: Estimate) -> list[tuple[str, str]]:
-    """What is confirmed: machine, price times count, stock, estimate, limits and the worst cost."""
+def offered(spec: JobSpec, quote: Quote, estimate: Estimate) -> list[tuple[str, str]]:
+    """What would be rented: machine, price times count, stock, disks, and what the job takes."""
     first, *others = quote.offers
     count, price = quote.gpu_count, quote.price_per_hour
     hours = estimate.seconds / 3600 if estimate.seconds is not None else None
@@ -116,10 +107,13 @@ def shown(spec: JobSpec, quote: Quote, estimate: Estimate) -> list[tuple[str, st
         ("disk", _disks(spec, quote)),
         ("time", words.UNKNOWN if hours is None else f"about {hours:.1f} h by the estimate"),
         ("cost", words.UNKNOWN if hours is None else f"about {words.dollars(hours * price)} by the estimate"),
-        ("limits", _limits(quote.limits)),
-        ("worst cost", words.dollars(quote.worst_cost)),
     ]
     return rows
+
+
+def bounds(quote: Quote) -> list[tuple[str, str]]:
+    """What bounds the bill, and the most that it can come to."""
+    return [("limits", _limits(quote.limits)), ("worst cost", words.dollars(quote.worst_cost))]
 
 
 def _stock(offer: Offer) -> str:
