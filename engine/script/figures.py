@@ -66,7 +66,7 @@ class Figure:
         if self.value == other.value:
             return True
         least = min(self.decimals, other.decimals)
-        return abs(self.value - other.value) <= 1.01 * 10.0 ** -min(max(least, -300), 300)
+        return abs(self.value - other.value) <= 0.51 * 10.0 ** -min(max(least, -300), 300)
 
 
 @dataclass(slots=True)
