@@ -125,6 +125,8 @@ async def test_a_job_goes_the_whole_way(laptop: Laptop, server: Server, data: Pa
     assert "its host key is SHA256:" in controller.met
     assert await settled(controller, job.id) == Status.COMPLETED
     far, mirror = there(server, job.id), laptop.home.job(job.id)
+    # Which key opens the machine is this laptop's affair: job.json travels.
+    assert str(server.key) not in far.spec.read_text() + mirror.spec.read_text()
     for name in ("events.jsonl", "train.log", "exit.json"):
         assert sha(far.path / name) == sha(mirror.path / name)
     assert [event.seq for event in laptop.store.events(job.id)] == [e.seq for e in events_of(far.events)]

@@ -148,6 +148,22 @@ async def test_a_pod_that_does_not_come_up_is_terminated(
     assert billing(runpod) == []
 
 
+async def test_what_an_answer_gives_away_stands_in_no_error(
+    laptop: Laptop, runpod: Emulator, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_plantedplantedplanted")
+    controller = await laptop.open()
+    wanted = spec(data)
+    quote = await controller.quote(wanted)
+    runpod.fault(CREATE, Fault(422, f"the bearer {runpod.account.key} may not do that"))
+    with pytest.raises(ProviderError) as refused:
+        await controller.launch(wanted, quote=quote)
+    said = f"{refused.value} {refused.value.__context__!r} {laptop.store.jobs()[0].error_message}"
+    assert "may not do that" in said
+    assert runpod.account.key not in said and "planted" not in said
+    assert not [body for body in runpod.requests if "hf_planted" in str(body.body)]
+
+
 async def test_ports_that_come_late_are_waited_for(
     laptop: Laptop, runpod: Emulator, machines: Machines, data: Path
 ) -> None:

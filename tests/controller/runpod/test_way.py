@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -29,10 +31,12 @@ SECRETS = {"HF_TOKEN": "hf_plantedplantedplanted"}
 def test_the_tiny_model_goes_the_whole_way(
     podium: Podium, runpod: Emulator, machines: Machines, home: Path, tmp_path: Path
 ) -> None:
-    done = podium(
-        "launch", ROOT / "examples" / "tiny.yaml", *ON, "--set", "training.epochs=2", "--yes", "--wait",
-        env=SECRETS, timeout=400,
-    )  # fmt: skip
+    # Arguments of processes are for all the machine to read.
+    with Arguments() as arguments:
+        done = podium(
+            "launch", ROOT / "examples" / "tiny.yaml", *ON, "--set", "training.epochs=2", "--yes", "--wait",
+            env=SECRETS, timeout=400,
+        )  # fmt: skip
     logs = [path.read_text() for path in (tmp_path / "machines").glob("*/boot.log")]
     assert done.returncode == 0, (done.stderr, done.stdout, logs)
     print(done.stdout, done.stderr)
@@ -54,7 +58,33 @@ def test_the_tiny_model_goes_the_whole_way(
     assert {"provision", "upload", "install", "load", "train", "eval", "fetch"} <= set(phases)
     assert shown["job"]["cost_total"] == pytest.approx(sum(item["dollars"] for item in phases.values()))
     secret_free([home, tmp_path / "machines"], runpod, done.stdout + done.stderr)
+    assert any(b"engine.supervisor" in line for line in arguments.seen)
+    secrets = [secret.encode() for secret in (*SECRETS.values(), runpod.account.key, pod.key)]
+    assert not [line for line in arguments.seen if any(secret in line for secret in secrets)]
     assert not list(Home(home).machines.glob("*/id_*"))
+
+
+class Arguments:
+    """The arguments of all processes that live meanwhile, looked at again and again."""
+
+    def __init__(self) -> None:
+        self.seen: set[bytes] = set()
+        self._over = threading.Event()
+        self._looking = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Arguments:
+        self._looking.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._looking.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.05):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    self.seen.add(path.read_bytes())
 
 
 def secret_free(places: list[Path], runpod: Emulator, said: str) -> None:
