@@ -36,10 +36,16 @@ _QUIET: Final = 5.0
 
 
 class Backoff:
-    """Waits that double, with jitter, up to a limit; seconds."""
+    """Waits that double, with jitter, up to a limit; seconds.
 
-    def __init__(self, first: float = 0.5, longest: float = 30.0) -> None:
-        self._first, self._longest = first, longest
+    Args:
+        first: The first one, at most.
+        longest: What they double up to.
+        steady: What has held for so long is tried again at once when it is lost.
+    """
+
+    def __init__(self, first: float = 0.5, longest: float = 30.0, steady: float = 2.0) -> None:
+        self._first, self._longest, self.steady = first, longest, steady
         self.reset()
 
     def reset(self) -> None:
@@ -109,7 +115,7 @@ class JobStream:
         self._patience = Backoff(0.2, 5.0)
         self._grown = asyncio.Event()
         self._complete = False
-        self._quiet_since = time.monotonic()
+        self._quiet_since = self._live_since = time.monotonic()
         self.link: Link = "reconnecting"
         self.trouble = ""
         """Why nothing arrives, or can be taken in, one line; empty when all is well."""
@@ -119,8 +125,10 @@ class JobStream:
         ingesting = asyncio.create_task(self._ingest())
         try:
             while not await self._connected():
+                held = self.link == "live" and time.monotonic() - self._live_since >= self._backoff.steady
                 self.link = "reconnecting"
-                await self._backoff.wait()
+                if not held:
+                    await self._backoff.wait()
             self._complete = True
             self._grown.set()
             await ingesting
@@ -146,7 +154,7 @@ class JobStream:
         self._grown.set()
         async for chunk in self._pod.follow(self._job_id, cursors):
             if self.link != "live":
-                self.link, self.trouble = "live", ""
+                self.link, self.trouble, self._live_since = "live", "", time.monotonic()
             self._backoff.reset()
             if chunk.data or chunk.restarted:
                 self._quiet_since = time.monotonic()

@@ -72,7 +72,15 @@ def request(
         beat: Seconds between signs of life.
         patience: Seconds of silence after which it takes the laptop for gone.
     """
-    files = {name: [at, fingerprint(mirror / name, at)] for name, at in cursors.items()}
+    known = {name: (at, fingerprint(mirror / name, at)) for name, at in cursors.items()}
+    return asked(root, known, beat=beat, patience=patience)
+
+
+def asked(
+    root: str, known: Mapping[str, tuple[int, str]], *, beat: float = 2.0, patience: float = 60.0
+) -> bytes:
+    """The same line for what is known of the files: how much of each, and its fingerprint."""
+    files = {name: list(item) for name, item in known.items()}
     return json.dumps({"root": root, "files": files, "beat": beat, "patience": patience}).encode() + b"\n"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +38,22 @@ class SFTPFollower:
         self._sftp, self._root = sftp, root
         self._offsets = dict(cursors)
         self._newest = {name: _tail(mirror / name, offset) for name, offset in cursors.items()}
+
+    async def once(self, connection: Connection) -> AsyncGenerator[Chunk, None]:
+        """What is new now, at most one chunk a file."""
+        for name in self._offsets:
+            async with connection.translated(connection.silence):
+                found = await self._poll(name)
+            for chunk in found:
+                yield chunk
+
+    @property
+    def known(self) -> dict[str, tuple[int, str]]:
+        """How much of each file has been followed, and its fingerprint, as `frames.asked` takes them."""
+        return {
+            name: (offset, hashlib.sha256(self._newest[name]).hexdigest() if offset else "")
+            for name, offset in self._offsets.items()
+        }
 
     async def chunks(self, connection: Connection) -> AsyncIterator[Chunk]:
         """What is new, for ever; an empty chunk when all files are at their ends."""

@@ -17,7 +17,7 @@ from engine.home import Home
 from engine.job.events import Phase
 from engine.job.folder import CONTROLS
 from engine.pods.base import Chunk, Completed
-from engine.pods.frames import FrameReader, request
+from engine.pods.frames import FrameReader, asked, fingerprint
 from engine.pods.pins import FirstUse, Pins
 from engine.pods.remote import invocation
 from engine.pods.sftp_follower import SFTPFollower
@@ -149,22 +149,24 @@ class SSHPod:
     async def follow(self, job_id: str, cursors: Mapping[str, int]) -> AsyncGenerator[Chunk, None]:
         """Stream files of the job's folder, for ever, over one channel; without Python there over SFTP."""
         folder, mirror = await self.absolute(self.folder(job_id)), self._home.job(job_id).path
+        here = dict(cursors)
         try:
             async with contextlib.aclosing(self._framed(folder, mirror, cursors)) as chunks:
                 async for chunk in chunks:
+                    if chunk.file:
+                        here[chunk.file] = chunk.offset + len(chunk.data)
                     yield chunk
         except NoPython:
             pass
         async with self.files.sftp() as sftp:
-            follower = SFTPFollower(sftp, folder, mirror, cursors)
+            follower = SFTPFollower(sftp, folder, mirror, here)
             async for chunk in follower.chunks(self._connection):
                 yield chunk
 
     async def _framed(
         self, folder: str, mirror: Path, cursors: Mapping[str, int]
     ) -> AsyncGenerator[Chunk, None]:
-        """What our follower there sends."""
-        ask = await asyncio.to_thread(request, folder, cursors, mirror, beat=self._keepalive / 2)
+        """What our follower there sends; until it is up, what SFTP finds."""
         argv, text = invocation("follower", self._calls.python)
         connection = await self._connection.get()
         async with self._connection.translated(self._connection.silence):
@@ -173,7 +175,12 @@ class SSHPod:
             )
         living = asyncio.create_task(self._assure(process))
         try:
-            process.stdin.write(text + ask)
+            process.stdin.write(text)
+            known: dict[str, tuple[int, str]] = {}
+            async with contextlib.aclosing(self._ahead(folder, mirror, cursors, known)) as ahead:
+                async for chunk in ahead:
+                    yield chunk
+            process.stdin.write(asked(folder, known, beat=self._keepalive / 2))
             reader = FrameReader()
             while data := await self._next(process):
                 for chunk in reader.feed(data):
@@ -182,6 +189,33 @@ class SSHPod:
         finally:
             living.cancel()
             process.close()
+
+    async def _ahead(
+        self, folder: str, mirror: Path, cursors: Mapping[str, int], known: dict[str, tuple[int, str]]
+    ) -> AsyncGenerator[Chunk, None]:
+        """What is new already: SFTP needs no shell, whose start files may take half a second.
+
+        Args:
+            folder: The job's folder there.
+            mirror: The job's folder here.
+            cursors: How much of each file is here.
+            known: Is told how much there is after this, and by what it is known.
+        """
+        known |= {
+            name: (at, await asyncio.to_thread(fingerprint, mirror / name, at))
+            for name, at in cursors.items()
+        }
+        try:
+            async with self.files.sftp() as sftp:
+                first = SFTPFollower(sftp, folder, mirror, cursors)
+                async with contextlib.aclosing(first.once(self._connection)) as chunks:
+                    async for chunk in chunks:
+                        known |= first.known
+                        yield chunk
+        except PodError:
+            # A server without SFTP is followed all the same.
+            if not self._connection.there:
+                raise
 
     async def _next(self, process: asyncssh.SSHClientProcess[Any]) -> bytes:
         async with self._connection.translated(self._connection.silence):

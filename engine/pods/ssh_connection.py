@@ -93,6 +93,11 @@ class Connection:
             self._connection = None
         return PodLost(f"{self.address}: the connection is gone" + (f" ({why})" if why else ""))
 
+    @property
+    def there(self) -> bool:
+        """Is there a connection now?"""
+        return self._connection is not None and not self._connection.is_closed()
+
     async def close(self) -> None:
         """Let go of the connection."""
         connection, self._connection = self._connection, None
