@@ -207,6 +207,17 @@ async def test_the_link_is_shown_as_it_is(store: SQLiteStore, here: Home, there:
     assert stream.link == "ended"
 
 
+async def test_a_connection_that_held_is_tried_again_at_once(
+    store: SQLiteStore, here: Home, there: Home
+) -> None:
+    """A wait would be of five minutes."""
+    write(there.job(JOB), range(3), end=True)
+    pod = Distant(there, breaks=[1, 1])
+    await ends(JobStream(store, pod, here, JOB, backoff=Backoff(600, 600, steady=0.0)))
+    assert pod.connections == 3
+    assert seqs(store) == [1, 2, 3, 4]
+
+
 async def test_a_replaced_file_is_mirrored_anew_and_the_old_mirror_is_kept(
     store: SQLiteStore, here: Home, there: Home
 ) -> None:

@@ -52,7 +52,8 @@ with EventWriter(folder.events) as events, folder.log.open("ab") as log:
         while lines < 50_000 * (time.monotonic() - begun) and go_on.exists():
             step, lines = step + 1, lines + 250
             events.append(EventType.TRAIN, step, loss=1 / step)
-            log.write(b"".join(b"step %d line %d gr\\xc3\\xb6\\xc3\\x9fer\\n" % (step, n) for n in range(250)))
+            line = b"step %d line %d gr\\xc3\\xb6\\xc3\\x9fer\\n"
+            log.write(b"".join(line % (step, n) for n in range(250)))
         time.sleep(0.002)
     events.append(EventType.STATE, status=Status.COMPLETED)
 write_json(folder.exit, {"status": "completed"})

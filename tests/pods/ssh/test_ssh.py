@@ -7,6 +7,10 @@ import getpass
 import json
 import os
 import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,7 @@ from engine.home import Home
 from engine.pods.ssh_address import SSHAddress
 from tests.emulators.sshd import Server, keygen, sshd
 from tests.pods.ssh.conftest import Connect
+from tests.processes import until
 
 pytestmark = pytest.mark.skipif(getpass.getuser() != "root", reason="sshd on loopback lets only root in here")
 
@@ -116,6 +121,37 @@ async def test_the_users_ssh_config_names_host_port_user_and_key(
     )
     pod = connect(address=SSHAddress.parse("My-GPU"), config=[config])
     assert (await pod.run(["true"])).code == 0
+
+
+@contextmanager
+def agent(key: Path) -> Iterator[str]:
+    """A real ssh-agent that holds a key; its socket."""
+    with tempfile.TemporaryDirectory() as short:  # a socket's path may have 107 bytes
+        socket = Path(short) / "agent"
+        process = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
+        try:
+            until(socket.exists, "the agent")
+            inside = {**os.environ, "SSH_AUTH_SOCK": str(socket)}
+            subprocess.run(["ssh-add", "-q", key], env=inside, check=True)
+            yield str(socket)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+async def test_a_key_that_only_the_agent_holds_lets_us_in(
+    connect: Connect, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key's file is gone, and there are none of the user's own."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    address = SSHAddress("127.0.0.1", "root", server.port)
+    with agent(server.key) as socket:
+        server.key.unlink()
+        with pytest.raises(PodError, match="no key of yours is let in"):
+            await connect(address=address).run(["true"])
+        monkeypatch.setenv("SSH_AUTH_SOCK", socket)
+        assert (await connect(address=address).run(["echo", "in"])).out == b"in\n"
 
 
 async def test_a_jump_host_is_passed_through(connect: Connect, server: Server, tmp_path: Path) -> None:
