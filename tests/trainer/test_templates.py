@@ -66,6 +66,12 @@ def dtype(built: Built) -> str:
     return kinds[built.on_gpu["bf16"], built.on_gpu["fp16"]]
 
 
+def predictor(built: Built) -> Any:
+    """What asks the model; None where nothing does."""
+    callbacks = built.trainer.callback_handler.callbacks
+    return next((one for one in callbacks if type(one).__name__ == "Predictor"), None)
+
+
 EFFECTIVE: dict[str, Callable[[Built], Any]] = {
     "method": lambda built: (
         "rlhf" if type(built.trainer).__name__ == "PPO" else type(built.trainer).__name__.lower()
@@ -115,6 +121,10 @@ EFFECTIVE: dict[str, Callable[[Built], Any]] = {
     "training.max_grad_norm": argument("max_grad_norm"),
     "training.log_steps": argument("logging_steps"),
     "training.eval_steps": argument("eval_steps"),
+    "predictions.enabled": lambda built: predictor(built) is not None,
+    "predictions.sample_count": lambda built: predictor(built).spec.sample_count,
+    "predictions.every": lambda built: predictor(built).spec.every,
+    "predictions.max_new_tokens": lambda built: predictor(built).spec.max_new_tokens,
     "training.keep_checkpoints": lambda built: built.attempt.spec.training.keep_checkpoints,
 }
 """How each key that a template sets is found again. What PPO does with its settings, and that prompts keep
@@ -130,10 +140,11 @@ OTHER: dict[str, Any] = {
     "training.schedule": "polynomial",
     "training.epochs": 2.5,
     "dataset.train_split": 0.55,
+    "predictions.every": "epoch",
 }
 """Values that no template has, where one more or half as much is none."""
 
-KEPT = ("method", "model.name", "rlhf.algorithm")
+KEPT = ("method", "model.name", "rlhf.algorithm", "predictions.enabled")
 
 
 def flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -267,6 +278,7 @@ def test_every_template_trains(
         "max_length": 64,
         "log_steps": 5,
     }
+    changes["predictions"] = {"sample_count": 2, "max_new_tokens": 8}
     if name == "rlhf_standard":
         small = {"max_completion_length": 8, "rewards": ["similarity"], "ppo_epochs": 2}
         changes |= {"rlhf": {**small, **rlhf}}
@@ -281,6 +293,14 @@ def test_every_template_trains(
     assert steps[-1] == 20
     evals = jobs.events(folder, "eval")
     assert [event.step for event in evals] == [10, 20]
+    asked = jobs.events(folder, "prediction")
+    assert [(event.step, event.data["sample_index"]) for event in asked] == [
+        (10, 0),
+        (10, 1),
+        (20, 0),
+        (20, 1),
+    ]
+    assert all(event.data["char_error_rate"] is not None for event in asked)
     assert {event.data["score"]["validity"] for event in evals} <= {"valid"}
     if spec.method != "rlhf":
         assert evals[1].data["eval_loss"] < evals[0].data["eval_loss"]
