@@ -40,6 +40,11 @@ def detect(rows: Iterable[dict[str, Any]], method: str = "sft") -> str | None:
     return None
 
 
+def content(format: str) -> tuple[str, ...]:
+    """The columns of a format that training sees."""
+    return _CONTENT[format]
+
+
 def problems(row: dict[str, Any], format: str) -> Iterator[str]:
     """What makes a row unfit for training, one line each."""
     yield from _CHECKS[format](row)
