@@ -43,6 +43,7 @@ class Database:
         self._busy = busy
         self._local = threading.local()
         self._open: dict[threading.Thread, sqlite3.Connection] = {}
+        self._used: dict[threading.Thread, int] = {}
         self._guard = threading.Lock()
         self._closed = False
         try:
@@ -54,40 +55,61 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection for some reads that see one state of the database."""
-        db = self._connection()
         try:
-            db.execute("BEGIN")
-            try:
-                yield db
-            finally:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
+            with self._using() as db:
+                db.execute("BEGIN")
+                try:
+                    yield db
+                finally:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise explained(error, self.path) from None
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A connection inside a transaction that is committed at the end, or taken back on any error."""
-        db = self._connection()
         try:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                # A full disk makes SQLite roll back by itself.
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+            with self._using() as db:
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                except BaseException:
+                    # A full disk makes SQLite roll back by itself.
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    raise
         except sqlite3.Error as error:
             raise explained(error, self.path) from None
 
     def close(self) -> None:
-        """Close the connections of all threads."""
+        """Close the connections of all threads; one that is in use is closed by its thread, when it is done.
+
+        SQLite crashes the process when a connection is closed while another thread reads from it.
+        """
         with self._guard:
             self._closed = True
-            while self._open:
-                self._open.popitem()[1].close()
+            for thread, db in self._open.items():
+                if thread not in self._used:
+                    db.close()
+            self._open.clear()
+
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, which nobody else closes meanwhile."""
+        db, thread = self._connection(), threading.current_thread()
+        with self._guard:
+            self._used[thread] = self._used.get(thread, 0) + 1
+        try:
+            yield db
+        finally:
+            with self._guard:
+                self._used[thread] -= 1
+                if not self._used[thread]:
+                    del self._used[thread]
+                    if self._closed:
+                        db.close()
 
     def _connection(self) -> sqlite3.Connection:
         """This thread's connection."""

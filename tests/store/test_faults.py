@@ -16,6 +16,7 @@ import pytest
 
 from engine.errors import StoreError
 from engine.job.events import Status
+from engine.store.database import Database
 from engine.store.migrate import SCHEMA, SCHEMA_VERSION
 from engine.store.sqlite import SQLiteStore
 from tests.store.wire import Wire, a_job, a_run
@@ -171,6 +172,29 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_stored(small_disk: Path)
     assert store.curve("job-1", "loss").total == len(store.events("job-1"))
     assert store.job("job-1").status is Status.QUEUED
     store.close()
+
+
+def test_a_thread_that_reads_while_the_store_is_closed_reads_to_the_end(filled: Path) -> None:
+    database = Database(filled)
+    reading, closed, found = threading.Event(), threading.Event(), []
+
+    def read() -> None:
+        with database.reading() as db:
+            rows = db.execute("SELECT step FROM local_training_metrics ORDER BY step")
+            found.append(rows.fetchone()[0])
+            reading.set()
+            closed.wait(30)
+            found.append(len(rows.fetchall()))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    reading.wait(30)
+    database.close()
+    closed.set()
+    thread.join()
+    assert found == [1, 2998]
+    with pytest.raises(StoreError, match="closed"), database.reading():
+        pass
 
 
 def test_a_closed_store_says_so(path: Path) -> None:
