@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import StatisticsError, correlation
 from typing import Any, Final
 
-from engine.analysis.comparability import comparability
+from engine.analysis.comparability import FACETS
 from engine.analysis.compared import Correlation
 from engine.analysis.configuration import settings
 from engine.analysis.metrics import known
@@ -40,7 +40,8 @@ def correlations(jobs: Sequence[Job], best_id: str | None) -> tuple[Correlation,
     if best is None or len(judged) < _LEAST:
         return ()
     newest = sorted(judged, key=lambda job: job.created_at)[-_MOST:]
-    like = [job for job in newest if _like(best, job)]
+    wanted = _identity(best)
+    like = [job for job in newest if _like(wanted, _identity(job))]
     flat = [_numbers(job) for job in like]
     keys = dict.fromkeys(key for one in flat for key in one)
     found = [item for key in keys if (item := _of(key, like, flat)) is not None]
@@ -95,5 +96,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and (isinstance(value, bool) or abs(value) < 1e300)
 
 
-def _like(best: Job, job: Job) -> bool:
-    return comparability((best, job), {best.id: "", job.id: ""}).comparable
+def _identity(job: Job) -> tuple[str | None, ...]:
+    """What must be the same for two losses to mean the same."""
+    values = (facet.value(job) for facet in FACETS)
+    return tuple(None if value is None else value[0] for value in values)
+
+
+def _like(one: tuple[str | None, ...], other: tuple[str | None, ...]) -> bool:
+    """Is nothing known that keeps the losses from meaning the same?"""
+    return all(
+        mine is None or theirs is None or mine == theirs for mine, theirs in zip(one, other, strict=True)
+    )
