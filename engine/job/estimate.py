@@ -42,6 +42,10 @@ MFU: Final = 0.4
 _CHARACTERS: Final = 4.0
 """Of English text, a token; it is a guess, and so are the tokens of data that was not tokenized."""
 
+_CHUNKED: Final = ("sft", "cpt")
+_TILE: Final = (4096, 8192)
+"""Tokens and entries of the vocabulary that TRL's chunked loss takes at once."""
+
 _ROWS_OF: Final = {"dpo": 2, "orpo": 2}
 """Sequences a row of a micro-batch, by method: chosen and rejected."""
 
@@ -172,17 +176,31 @@ def memory(spec: JobSpec, shape: Shape) -> Memory:
     tokens = sequences * spec.training.max_length
     layer = _layer(spec, shape, size)
     stream = shape.hidden * (size if spec.lora is not None else 4)
-    kept = shape.layers * stream + layer if spec.training.gradient_checkpointing else shape.layers * layer
+    kept = shape.layers * stream + layer if again(spec) else shape.layers * layer
     used = {
         "weights": float(weights),
         "adapters": 4.0 * count if spec.lora is not None else 0.0,
         "gradients": 4.0 * count,
         "optimizer": count * _state(spec.training.optimizer),
         "activations": float(tokens * kept),
-        # As they come, in fp32 for the loss, and the gradients of both.
-        "logits": float(tokens * shape.vocab * (2 * size + 8)),
+        "logits": _logits(spec, shape, tokens, size),
     }
     return Memory(**used, overhead=_CONTEXT + (_FRAGMENTS - 1) * sum(used.values()))
+
+
+def again(spec: JobSpec) -> bool:
+    """Are activations computed again? They are where nothing else was said."""
+    return spec.training.gradient_checkpointing is not False
+
+
+def _logits(spec: JobSpec, shape: Shape, tokens: int, size: int) -> float:
+    """Bytes of the logits and their gradients, or of what TRL's chunked loss (sft, cpt) has instead."""
+    if spec.method in _CHUNKED:
+        # A tile and its fp32 copy; of each token its hidden state's gradient in fp32, and ten statistics.
+        tile = min(tokens, _TILE[0]) * min(shape.vocab, _TILE[1]) * (size + 4)
+        return float(tile + tokens * (shape.hidden + 10) * 4)
+    # As they come, in fp32 for the loss, and the gradients of both.
+    return float(tokens * shape.vocab * (2 * size + 8))
 
 
 def _layer(spec: JobSpec, shape: Shape, size: int) -> float:
@@ -213,9 +231,9 @@ def flops_a_token(spec: JobSpec, shape: Shape, length: float) -> float:
     attention = 2.0 * length * shape.heads * shape.head * shape.layers
     # Of frozen weights the gradients of the weights, as much as a forward pass, are not computed.
     backward = forward * (1 if spec.lora is not None else 2) + 2 * attention
-    again = forward + attention if spec.training.gradient_checkpointing else 0.0
+    recomputed = forward + attention if again(spec) else 0.0
     reference = forward + attention if spec.method == "dpo" else 0.0
-    return forward + attention + backward + again + reference
+    return forward + attention + backward + recomputed + reference
 
 
 def _state(optimizer: str) -> float:

@@ -101,7 +101,7 @@ class JobFolder:
 
     @property
     def node(self) -> Path:
-        """Which of several machines this is: `node`, `nodes`, `address` and `port`, written by who starts it."""
+        """Which of several machines this is: `node`, `nodes`, `address` and `port`; its launcher writes it."""
         return self.path / "node.json"
 
     @property

@@ -73,7 +73,7 @@ class DistributedSpec(Section):
     processes: Annotated[Positive, Field(le=64)] | None = None
     """On each machine; null is one a GPU, or a single one without GPUs."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
-    """ddp: each process holds the whole model; fsdp: weights, gradients and optimizer are split among them."""
+    """ddp: each process holds the whole model; fsdp: they split weights, gradients and optimizer."""
     timeout_minutes: Above = 10
     """How long processes wait for each other before one counts as lost."""
 

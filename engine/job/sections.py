@@ -131,7 +131,9 @@ class TrainingSpec(Section):
     warmup_steps: Count = 100
     weight_decay: Rate = 0.01
     max_grad_norm: Rate = 1.0
-    gradient_checkpointing: bool = True
+    gradient_checkpointing: bool | None = None
+    """Compute activations again instead of keeping them: less memory, a third more work. Null does so
+    except on a GPU that has room for them."""
     log_steps: Positive = 10
     eval_steps: Positive = 500
     """Steps between evaluations; each is followed by a checkpoint."""
@@ -174,7 +176,7 @@ class FinishSpec(Section):
     """What is made of the best checkpoint at the end."""
 
     merge: bool = False
-    """Also make one model of adapter and base, in model.dtype, the base without quantization."""
+    """Also make one model of adapter and base, in bf16, the base without quantization."""
     push_to_hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     """`owner/name`: push the merged model, or else the adapter or the model; the token is HF_TOKEN's."""
     hub_private: bool = True

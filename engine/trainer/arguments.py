@@ -32,7 +32,7 @@ def common(spec: JobSpec, folder: JobFolder, machine: Machine) -> dict[str, Any]
         "warmup_steps": training.warmup_steps,
         "weight_decay": training.weight_decay,
         "max_grad_norm": training.max_grad_norm,
-        "activation_checkpointing": training.gradient_checkpointing,
+        "activation_checkpointing": training.gradient_checkpointing is not False,
         "gradient_checkpointing": None,
         "logging_strategy": "steps",
         "logging_steps": training.log_steps,

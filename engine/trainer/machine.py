@@ -26,6 +26,7 @@ class Machine:
         flash_attention: Is the flash-attn package installed?
         threads: CPU threads that torch uses.
         names: The GPUs' names.
+        memory: Bytes of the smallest GPU; None without one.
     """
 
     device: str
@@ -34,6 +35,7 @@ class Machine:
     flash_attention: bool
     threads: int
     names: tuple[str, ...] = ()
+    memory: int | None = None
 
     @classmethod
     def detect(cls) -> Machine:
@@ -45,15 +47,17 @@ class Machine:
         torch.set_num_threads(threads)
         cuda = torch.cuda.is_available()
         mps = not cuda and torch.backends.mps.is_available()
+        count = torch.cuda.device_count() if cuda else 0
         return cls(
             device="cuda" if cuda else "mps" if mps else "cpu",
             bf16=cuda and torch.cuda.is_bf16_supported(including_emulation=False),
             bitsandbytes=importlib.util.find_spec("bitsandbytes") is not None,
             flash_attention=importlib.util.find_spec("flash_attn") is not None,
             threads=threads,
-            names=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
-            if cuda
-            else (),
+            names=tuple(torch.cuda.get_device_name(index) for index in range(count)),
+            memory=min(
+                (torch.cuda.get_device_properties(index).total_memory for index in range(count)), default=None
+            ),
         )
 
 

@@ -14,7 +14,7 @@ from engine.errors import BadDataset
 from engine.job import dataset
 from engine.job.events import EventType
 from engine.job.spec import JobSpec
-from engine.trainer import checkpoints, log
+from engine.trainer import checkpoints, log, speed
 from engine.trainer.attempt import Attempt
 from engine.trainer.machine import Machine, adapt
 from scorer import order_key
@@ -83,6 +83,7 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
     attempt.spec, fallbacks = adapt(attempt.spec, machine)
     for fallback in fallbacks:
         attempt.recovery(fallback.failure, fallback.action)
+    attempt.spec, choices = speed.choose(attempt.spec, machine, attempt.progress.shrunk)
     import transformers
 
     from engine.trainer import arguments, methods, model, rehearsal, sharding
@@ -109,13 +110,15 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
         methods.Ingredients(attempt.spec, loaded, tokenizer, data.train, data.eval, data.format, common)
     )
     trainer.attempt = attempt
+    if choices.padding == "flat":
+        speed.flatten(trainer)
     trainer.remove_callback(transformers.PrinterCallback)
     if rehearsal.wanted(attempt.spec, loaded):
         trainer.add_callback(rehearsal.Rehearsal(attempt, trainer))
     trainer.add_callback(Reporter(attempt, trainer, ranks.told(_best(attempt))))
     if attempt.spec.predictions.enabled:
         trainer.add_callback(Predictor(attempt, trainer, tokenizer, data.eval, data.format))
-    return trainer, _tell(attempt, trainer, data, machine, resumed)
+    return trainer, _tell(attempt, trainer, data, (machine, choices), resumed)
 
 
 def quiet(spec: JobSpec) -> None:
@@ -153,7 +156,11 @@ def _length(trainer: Any) -> tuple[int, float]:
 
 
 def _tell(
-    attempt: Attempt, trainer: Any, data: Data, machine: Machine, resumed: checkpoints.Checkpoint | None
+    attempt: Attempt,
+    trainer: Any,
+    data: Data,
+    place: tuple[Machine, speed.Choices],
+    resumed: checkpoints.Checkpoint | None,
 ) -> int:
     """The `start` event; returns the number of optimizer steps in all."""
     total_steps, total_epochs = _length(trainer)
@@ -177,7 +184,8 @@ def _tell(
         tokenizer_sha256=tokenizer_sha256(trainer.processing_class),
         parameters=parameters,
         ranks={"world": attempt.ranks.world, "nodes": attempt.ranks.nodes},
-        machine=asdict(machine),
+        machine=asdict(place[0]),
+        speed=asdict(place[1]),
         versions=_versions(),
         resumed_from=resumed.path.name if resumed else None,
     )

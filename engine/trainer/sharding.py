@@ -42,5 +42,5 @@ def fsdp(spec: JobSpec) -> dict[str, Any]:
         "state_dict_type": "FULL_STATE_DICT",
         "reshard_after_forward": True,
         "cpu_ram_efficient_loading": False,
-        "activation_checkpointing": spec.training.gradient_checkpointing,
+        "activation_checkpointing": spec.training.gradient_checkpointing is not False,
     }
