@@ -154,11 +154,17 @@ class RunPodPod:
         return pod
 
     async def _by_id(self, pod_id: str) -> Rented:
-        pod = await self._provider().get(pod_id)
-        if pod is None or pod.gone:
-            await self._gone("its pod has ended: what had arrived here is kept")
-            raise NoSuchPod(self.placement.ending)
-        return pod
+        for wait in self._patience.looks:
+            if wait:
+                await self._patience.sleep(wait)
+            pod = await self._provider().get(pod_id)
+            if pod is not None and not pod.gone:
+                return pod
+            if pod is not None:
+                break
+            # What is not known may be too new to be: one that was wrongly given up would bill on.
+        await self._gone("its pod has ended: what had arrived here is kept")
+        raise NoSuchPod(self.placement.ending)
 
     async def _by_name(self) -> Rented:
         """The pod that was asked for when the laptop died; it may take a moment until it is listed."""

@@ -32,6 +32,7 @@ def runpod(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
         pytest.skip("sshd on loopback lets only root in here")
     with Emulator(clock=Clock(speed=1.0)) as emulator:
         emulator.account.stages = brisk
+        monkeypatch.setattr("engine.stream._QUIET", 0.5)
         monkeypatch.setenv("RUNPOD_API_KEY", emulator.account.key)
         monkeypatch.setenv("RUNPOD_API_BASE_URL", emulator.url)
         yield emulator

@@ -44,7 +44,7 @@ def run(stage: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("stage", ["asked", "uploading", "starting", "training", "fetching", "ended"])
+@pytest.mark.parametrize("stage", ["asked", "uploading", "training", "fetching", "ended"])
 def test_the_pod_is_found_again_used_and_terminated(
     runpod: Emulator, machines: Machines, home: Path, job_file: Path, stage: str
 ) -> None:

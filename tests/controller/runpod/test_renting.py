@@ -226,6 +226,16 @@ async def test_a_provider_that_is_down_cuts_nobody_off_from_a_pod_that_is_up(
     assert controller.trouble.startswith(next(iter(runpod.account.pods)))
 
 
+async def test_a_pod_that_is_too_new_to_be_known_is_not_given_up(
+    laptop: Laptop, runpod: Emulator, machines: Machines, data: Path
+) -> None:
+    runpod.fault(r"GET /v2/pods/\w+$", Fault(404, "pod not found"), 2)
+    controller = await laptop.open()
+    job = await launched(controller, spec(data))
+    assert (await controller.settle([job.id]))[0].status == Status.COMPLETED
+    assert (len(runpod.account.pods), billing(runpod)) == (1, [])
+
+
 async def test_a_pod_that_is_gone_ends_its_run(
     laptop: Laptop, runpod: Emulator, machines: Machines, data: Path
 ) -> None:
