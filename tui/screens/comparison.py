@@ -85,6 +85,8 @@ class ComparisonScreen(PodiumScreen):
     comparison: reactive[Comparison | None] = reactive(None)
     _suggested = False
     """Was a comparison suggested already?"""
+    _suggestion_of: tuple[Sequence[Job], tuple[Job, ...]] | None = None
+    """The runs that were looked at last, and what of them is suggested."""
 
     def compose_body(self) -> ComposeResult:
         """What is compared, its panes; or how to come to a comparison."""
@@ -137,7 +139,10 @@ class ComparisonScreen(PodiumScreen):
 
     @property
     def _suggestion(self) -> tuple[Job, ...]:
-        return suggested(self.snapshot.jobs) if self.snapshot else ()
+        jobs = self.snapshot.jobs if self.snapshot else ()
+        if self._suggestion_of is None or self._suggestion_of[0] is not jobs:
+            self._suggestion_of = (jobs, suggested(jobs))
+        return self._suggestion_of[1]
 
     def _suggest(self) -> None:
         """Compare what is suggested where nobody has chosen anything; once, so that it can be left alone."""
@@ -385,7 +390,11 @@ class ComparisonScreen(PodiumScreen):
 
 def suggested(jobs: Sequence[Job]) -> tuple[Job, ...]:
     """The best run and the newest others of the first model that has two with an evaluation."""
-    for runs in by_model(jobs):
+    members: dict[str, list[Job]] = {}
+    for job in jobs:
+        members.setdefault(model_of(job), []).append(job)
+    for group in members.values():
+        (runs,) = by_model(group)
         judged = [job for job in runs.jobs if job.id in runs.worse]
         if runs.best is not None and len(judged) > 1:
             others = (job for job in judged if job.id != runs.best.id)

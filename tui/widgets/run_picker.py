@@ -11,6 +11,7 @@ from textual.reactive import reactive
 
 from engine.analysis.comparison import Comparison
 from engine.analysis.families import group_of
+from engine.analysis.history import model_of
 from engine.analysis.snapshot import Snapshot
 from engine.records import Job
 from tui import wishes
@@ -124,8 +125,10 @@ class RunPicker(Commanding, LineList):
             ids, groups = {job.id for job in compared}, {group_of(job, family) for job in compared}
             others = (job for job in snapshot.jobs if job.id not in ids and group_of(job, family) in groups)
             self._jobs = (*compared, *others)
-            known = {job.id: job for job in (*snapshot.jobs, *compared)}
-            self._scene = Scene.of(known.values(), snapshot.taken_at, self._scene)
+            models = {model_of(job) for job in self._jobs}
+            known = {job.id: job for job in snapshot.jobs if model_of(job) in models}
+            every = {**known, **{job.id: job for job in compared}}
+            self._scene = Scene.of(every.values(), snapshot.taken_at, self._scene)
         self.show([job.id for job in self._jobs])
 
     def draw(self, row_number: int, width: int) -> Content:
