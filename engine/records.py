@@ -136,6 +136,11 @@ class Job:
         return None if reward is None else -reward
 
     @property
+    def attached(self) -> bool:
+        """Is this somebody else's run, which is only watched?"""
+        return bool(self.metadata.get("attached"))
+
+    @property
     def archived(self) -> bool:
         """Is it hidden, with everything kept?"""
         return self.archived_at is not None

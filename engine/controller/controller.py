@@ -191,6 +191,15 @@ class Controller:
 
         return await self._begin(job, lay_out, rent)
 
+    async def attach(self, wanted: preparation.Attachment) -> Job:
+        """Watch what somebody else runs; nothing there is touched.
+
+        Raises:
+            PodError: The folder here can't be written.
+        """
+        job = preparation.new_attached(self._home, wanted)
+        return await self._begin(job, lambda folder: preparation.lay_out_attached(folder, job))
+
     async def replay(self, recording: Path, *, speed: float = 1.0, name: str | None = None) -> Job:
         """Play a recorded run back as a job that says it is a replay.
 

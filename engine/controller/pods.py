@@ -11,6 +11,7 @@ from engine.errors import PodError
 from engine.home import Home
 from engine.job.events import Phase
 from engine.job.placement import PodSpec
+from engine.pods.attached import AttachedPod
 from engine.pods.base import Pod
 from engine.pods.local import LocalPod
 from engine.pods.patience import Patience
@@ -60,6 +61,7 @@ class Pods:
         self._providers: dict[str, Provider] = {}
         self._local = LocalPod(home, trainer)
         self._replay = ReplayPod(home)
+        self._attached: dict[str, AttachedPod] = {}
         self._ssh: dict[tuple[Any, ...], SSHPod] = {}
         self._options: dict[str, Any] = {
             "trainer": trainer, "config": ssh_config, "keepalive": keepalive,
@@ -79,6 +81,8 @@ class Pods:
         """
         if job.replay:
             return self._replay
+        if job.attached:
+            return self._watched(job)
         if job.provider in (None, "local"):
             return self._local
         if job.provider == "ssh":
@@ -86,6 +90,13 @@ class Pods:
         if job.provider == "runpod":
             return self.rented(job.id)
         raise PodError(f"{job.name}: unknown provider {job.provider}", "Update Podium on this machine.")
+
+    def _watched(self, job: Job) -> AttachedPod:
+        """What watches a job that is somebody else's."""
+        if job.id not in self._attached:
+            machine = self.ssh(job) if job.provider == "ssh" else None
+            self._attached[job.id] = AttachedPod(self._home, machine)
+        return self._attached[job.id]
 
     def ssh(self, job: Job) -> SSHPod:
         """The SSH machine that a job is on; jobs on the same one share its connection.
@@ -165,6 +176,7 @@ class Pods:
 
     async def close(self) -> None:
         """Let go of all pods; what runs on them goes on."""
+        await asyncio.gather(*(watched.close() for watched in self._attached.values()))
         machines: tuple[Any, ...] = (*self._ssh.values(), *self._rented.values(), *self._providers.values())
         await asyncio.gather(*(each.close() for each in machines))
         await self._replay.close()

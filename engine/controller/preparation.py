@@ -19,6 +19,7 @@ from engine.job.folder import JobFolder, write_json
 from engine.job.scripting import ScriptSpec
 from engine.job.spec import JobSpec
 from engine.pods import luggage
+from engine.pods.attached import FILES
 from engine.pods.luggage import Item
 from engine.pods.replay import Recording, prepare
 from engine.pods.ssh_address import SSHAddress
@@ -186,6 +187,76 @@ def lay_out_replay(folder: JobFolder, recording: Recording, speed: float) -> Non
     try:
         prepare(folder, recording.path, speed)
         write_json(folder.spec, recording.spec)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """Somebody else's run that is to be watched.
+
+    Args:
+        name: What to call it.
+        address: The machine that it is on; None for this one.
+        root: The folder there that paths start from.
+        log: Its log; None for none.
+        globs: Its CSV and JSON Lines files.
+        patterns: Regular expressions for log lines.
+        python: The Python there.
+    """
+
+    name: str
+    address: SSHAddress | None = None
+    root: str = "."
+    log: str | None = None
+    globs: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    python: str = "python3"
+
+
+def new_attached(home: Home, wanted: Attachment) -> Job:
+    """The row of a run that is about to be watched."""
+    job_id, address = str(uuid.uuid4()), wanted.address
+    pod: dict[str, Any] = {"provider": "ssh" if address else "local", "python": wanted.python}
+    if address is not None:
+        pod |= {"host": address.host, "user": address.user, "port": address.port, "key": address.key}
+    return Job(
+        id=job_id,
+        name=wanted.name,
+        status=Status.QUEUED,
+        created_at=datetime.now(UTC),
+        model_name=wanted.name,
+        base_model=wanted.name,
+        method="attached",
+        config={"name": wanted.name, "method": "attached", "pod": pod, "attach": _attach(wanted)},
+        metadata={"attached": True},
+        provider=pod["provider"],
+        pod_id=str(address) if address is not None else None,
+        job_dir=str(home.job(job_id).path),
+        tags=("attached",),
+    )
+
+
+def _attach(wanted: Attachment) -> dict[str, Any]:
+    return {
+        "root": wanted.root,
+        "log": wanted.log,
+        "globs": list(wanted.globs),
+        "patterns": list(wanted.patterns),
+        "metrics": ["**/*"],  # all that is mirrored was asked for
+    }
+
+
+def lay_out_attached(folder: JobFolder, job: Job) -> None:
+    """Write the folder of a run that is about to be watched; job.json comes last.
+
+    Raises:
+        PodError: It can't be written.
+    """
+    try:
+        folder.create()
+        (folder.path / FILES).mkdir(exist_ok=True)
+        write_json(folder.spec, job.config)
     except OSError as error:
         raise unwritable(folder, error) from None
 

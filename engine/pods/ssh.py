@@ -8,7 +8,7 @@ import json
 import os
 import random
 import shlex
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -167,6 +167,32 @@ class SSHPod:
         self, folder: str, mirror: Path, cursors: Mapping[str, int]
     ) -> AsyncGenerator[Chunk, None]:
         """What our follower there sends; until it is up, what SFTP finds."""
+        async with self._follower() as process:
+            known: dict[str, tuple[int, str]] = {}
+            async with contextlib.aclosing(self._ahead(folder, mirror, cursors, known)) as ahead:
+                async for chunk in ahead:
+                    yield chunk
+            process.stdin.write(asked(folder, known, beat=self._keepalive / 2))
+            async with contextlib.aclosing(self._sent(process)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def frames(self, ask: bytes) -> AsyncGenerator[Chunk, None]:
+        """What our follower there sends when it is asked so, for ever.
+
+        Raises:
+            NoPython: There is none.
+            PodError: A file can't be read there.
+        """
+        async with self._follower() as process:
+            process.stdin.write(ask)
+            async with contextlib.aclosing(self._sent(process)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    @contextlib.asynccontextmanager
+    async def _follower(self) -> AsyncIterator[asyncssh.SSHClientProcess[Any]]:
+        """Our follower there, which waits to be asked."""
         argv, text = invocation("follower", self._calls.python)
         connection = await self._connection.get()
         async with self._connection.translated(self._connection.silence):
@@ -176,19 +202,18 @@ class SSHPod:
         living = asyncio.create_task(self._assure(process))
         try:
             process.stdin.write(text)
-            known: dict[str, tuple[int, str]] = {}
-            async with contextlib.aclosing(self._ahead(folder, mirror, cursors, known)) as ahead:
-                async for chunk in ahead:
-                    yield chunk
-            process.stdin.write(asked(folder, known, beat=self._keepalive / 2))
-            reader = FrameReader()
-            while data := await self._next(process):
-                for chunk in reader.feed(data):
-                    yield chunk
-            raise await self._ended(process)
+            yield process
         finally:
             living.cancel()
             process.close()
+
+    async def _sent(self, process: asyncssh.SSHClientProcess[Any]) -> AsyncGenerator[Chunk, None]:
+        """The chunks that it sends."""
+        reader = FrameReader()
+        while data := await self._next(process):
+            for chunk in reader.feed(data):
+                yield chunk
+        raise await self._ended(process)
 
     async def _ahead(
         self, folder: str, mirror: Path, cursors: Mapping[str, int], known: dict[str, tuple[int, str]]

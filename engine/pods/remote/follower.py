@@ -1,8 +1,10 @@
 """Follows files on a pod and writes frames to stdout. Python 3.7+, stdlib only.
 
 The first line of stdin is JSON:
-    {"root": FOLDER, "files": {NAME: [OFFSET, FINGERPRINT]}, "beat": SECONDS, "patience": SECONDS}
-FINGERPRINT is the SHA-256 in hex of the 256 bytes before OFFSET as the laptop has them ("" for none).
+    {"root": FOLDER, "files": {NAME: [OFFSET, FINGERPRINT]}, "beat": SECONDS, "patience": SECONDS,
+     "globs": [PATTERN], "known": {NAME: [OFFSET, FINGERPRINT]}}
+FINGERPRINT is the SHA-256 in hex of the 256 bytes before OFFSET as the laptop has them ("" for none). Files
+that match a glob are followed, too, whenever they appear; those in `known` from where they are known to.
 
 A frame is kind (1 byte), name length (2), offset (8), payload length (4), name, payload; big-endian.
     D data     bytes of the file, which start at offset
@@ -16,6 +18,7 @@ without either side being told. It polls, because network volumes have no inotif
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -30,6 +33,8 @@ CHUNK = 1 << 18
 FRAME = struct.Struct(">cHQI")
 FASTEST, SLOWEST = 0.01, 0.04  # seconds between polls: when files grow, and when they rest
 FINGER = 256
+SEARCH = 2.0  # seconds between two searches for files that match a glob
+MOST = 200  # of them
 
 
 def send(kind: bytes, name: bytes = b"", offset: int = 0, payload: bytes = b"") -> None:
@@ -41,7 +46,7 @@ class Followed:
     """One file: where we are in it, and how to tell that it is still the same."""
 
     def __init__(self, root: str, name: str, offset: int, finger: str) -> None:
-        self.path, self.name = os.path.join(root, name), name.encode()
+        self.path, self.name = os.path.join(root, name), os.fsencode(name)
         self.offset, self.finger = offset, finger
         self.file: Optional[BinaryIO] = None
         self.newest = b""  # the bytes just before the offset, as they were when they were read
@@ -106,9 +111,35 @@ def leave_with_the_laptop(patience: float) -> None:
     os._exit(0)
 
 
-def follow(followed: list[Followed], beat: float) -> None:
+class Search:
+    """Finds files that match globs, below the root unless they are absolute."""
+
+    def __init__(self, root: str, globs: list[str], known: dict) -> None:  # type: ignore[type-arg]
+        self.root, self.globs, self.known = root, globs, known
+        self.found: set[str] = set()
+        self.at = float("-inf")
+
+    def new(self) -> list[Followed]:
+        """Those that were not found before."""
+        if not self.globs or time.monotonic() - self.at < SEARCH:
+            return []
+        self.at = time.monotonic()
+        fresh: list[Followed] = []
+        for pattern in self.globs:
+            for path in glob.iglob(os.path.join(glob.escape(self.root), pattern), recursive=True):
+                name = path if os.path.isabs(pattern) else os.path.relpath(path, self.root)
+                if len(self.found) >= MOST:
+                    return fresh
+                if name not in self.found and os.path.isfile(path) and os.access(path, os.R_OK):
+                    self.found.add(name)
+                    fresh.append(Followed(self.root, name, *self.known.get(name, (0, ""))))
+        return fresh
+
+
+def follow(followed: list[Followed], beat: float, search: Search) -> None:
     wait, beaten = FASTEST, float("-inf")
     while True:
+        followed += search.new()
         grew = False
         for one in followed:
             try:
@@ -133,7 +164,8 @@ def main() -> None:
     followed = [Followed(request["root"], name, *at) for name, at in request["files"].items()]
     threading.Thread(target=leave_with_the_laptop, args=(request["patience"],), daemon=True).start()
     try:
-        follow(followed, request["beat"])
+        search = Search(request["root"], request.get("globs", []), request.get("known", {}))
+        follow(followed, request["beat"], search)
     except (BrokenPipeError, KeyboardInterrupt):
         pass
     os._exit(0)  # not through the interpreter's end, which would flush into a closed pipe
