@@ -1,10 +1,14 @@
 """Podium's trainer against bare TRL: the same model, rows and settings, in one process, in turns.
 
     python benchmarks/trainer.py [JOB.yaml] [--steps 60] [--repeats 3]
+    python benchmarks/trainer.py --gpu [--steps 30] [--peak-tflops 989]
 
 Without a job file it takes the demo's first run. Both sides must log the same losses and gradients that
 are not zero, else there is nothing to compare. Evaluations and saves are as in the job on both sides:
-Podium's saves are hashed, synced and read back, TRL's are only written. Prints seconds and their ratio.
+Podium's saves are hashed, synced and read back, TRL's are only written. Prints seconds and their ratio, taken
+by pairs: of two runs one after the other, so that a machine that gets busier slows both.
+
+With --gpu it is each side's defaults, on a GPU: see `benchmarks/trainer_gpu.py`.
 """
 
 from __future__ import annotations
@@ -110,19 +114,24 @@ def compare(spec: JobSpec, data: Path, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         reference = None
         for turn in range(repeats):
-            for name, side in (("bare TRL", bare), ("Podium", podium)):
+            # Who is first changes, for the second may find warm caches.
+            order = (("bare TRL", bare), ("Podium", podium))
+            for name, side in order if turn % 2 == 0 else reversed(order):
                 with contextlib.redirect_stdout(io.StringIO()):
                     run = side(spec, data, Path(place) / f"{name} {turn}")
                 reference = reference or run
                 assert run.losses == reference.losses, f"{name} has other losses"
                 assert all(0 < norm < float("inf") for norm in run.grad_norms), f"{name} has no gradient"
                 seconds[name].append(run.seconds)
-    ratio = statistics.median(seconds["Podium"]) / statistics.median(seconds["bare TRL"])
+    pairs = zip(seconds["Podium"], seconds["bare TRL"], strict=True)
+    ratios = sorted(ours / theirs for ours, theirs in pairs)
     for name, taken in seconds.items():
         print(
             f"{name:9}  median {statistics.median(taken):7.2f} s  of {', '.join(f'{s:.2f}' for s in taken)}"
         )
-    print(f"Podium takes {ratio:.3f} times as long; same {len(reference.losses)} losses, to the bit")
+    spread = ", ".join(f"{ratio:.3f}" for ratio in ratios)
+    print(f"Podium takes {statistics.median(ratios):.3f} times as long (median of {spread})")
+    print(f"same {len(reference.losses)} losses, to the bit")
 
 
 def main() -> None:
@@ -130,8 +139,14 @@ def main() -> None:
     parser.add_argument("job", nargs="?", type=Path, help="a job file; the demo's first run without one")
     parser.add_argument("--steps", type=int, default=60, help="optimizer steps")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side")
+    parser.add_argument("--gpu", action="store_true", help="each side's defaults, a 1B LoRA on a GPU")
+    parser.add_argument("--peak-tflops", type=float, help="of a card that the table lacks, bf16, dense")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
+        if options.gpu:
+            from benchmarks import trainer_gpu
+
+            sys.exit(trainer_gpu.main(options.steps, options.repeats, options.peak_tflops, Path(place)))
         if options.job is None:
             data = Path(place) / "docstrings.jsonl"
             make_dataset(data)
