@@ -1,4 +1,4 @@
-"""A reward model is a reward like any other for grpo and rloo (test_ppo.py has ppo), and says what it should."""
+"""A reward model is a reward like any other for grpo and rloo (ppo: test_ppo.py), and says what it should."""
 
 from __future__ import annotations
 
