@@ -22,7 +22,7 @@ from engine.controller.enforcement import Enforcement
 from engine.controller.following import Following
 from engine.controller.phases import mark
 from engine.controller.pods import Pods
-from engine.controller.pulling import Progress, chosen, pull
+from engine.controller.pulling import Progress, chosen, pull, pull_final
 from engine.controller.renting import Renting, Trying
 from engine.controller.trash import place
 from engine.errors import BadInput, PodError, StoreError
@@ -364,11 +364,11 @@ class Controller:
 
         Args:
             job_id: The job.
-            which: `best`, `last` or a step.
+            which: `best`, `last`, a step, or `final` for the model that was made of the best one.
             progress: Told how many bytes of how many are here.
 
         Returns:
-            The checkpoint, and its folder on this machine.
+            The checkpoint, and its folder, or that of the final model, on this machine.
 
         Raises:
             BadInput: There is none such.
@@ -379,11 +379,15 @@ class Controller:
         if job_id not in self._following:
             await fetch(self._store, pod, self._home, job_id)
         checkpoints = await asyncio.to_thread(self._store.checkpoints, job_id)
-        checkpoint = chosen(job, checkpoints, which)
+        best = "best" if any(item.is_best for item in checkpoints) else "last"
+        checkpoint = chosen(job, checkpoints, best if which == "final" else which)
         if pod.in_place:
-            return checkpoint, folder.checkpoint(checkpoint.step)
+            return checkpoint, folder.final if which == "final" else folder.checkpoint(checkpoint.step)
         ssh = await self._pods.machine(job)
         remote = await ssh.absolute(ssh.folder(job_id))
+        if which == "final":
+            found = await ssh.sums(f"{remote}/{folder.final.name}")
+            return checkpoint, await pull_final(ssh.files, remote, folder, found, progress)
         return checkpoint, await pull(ssh.files, remote, folder, checkpoint, progress)
 
     async def _fetch(self, job_id: str, which: str) -> None:

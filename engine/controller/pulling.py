@@ -100,12 +100,40 @@ async def pull(
     manifest = await source.read(f"{there}/{MANIFEST}")
     if checkpoint.sha256 and hashlib.sha256(manifest).hexdigest() != checkpoint.sha256:
         raise PodError(f"checkpoint {checkpoint.step}: its manifest is not the one that the run told of")
+    return await _bring(source, there, target, manifest, progress)
+
+
+async def pull_final(
+    source: Source, remote: str, folder: JobFolder, found: object, progress: Progress
+) -> Path:
+    """Fetch the final model, what was made of the best checkpoint, whole and verified or not at all.
+
+    Args:
+        source: The pod's files.
+        remote: The job's folder there.
+        folder: The job's folder here.
+        found: What is in its folder there now, by `SSHPod.sums`.
+        progress: Told how far it is.
+
+    Raises:
+        BadInput: There is none.
+        PodError: It can't be fetched, or written here.
+    """
+    if found is None:
+        raise BadInput("the run has no final model", "It is made when a run completes.")
+    # A folder has no order, a manifest has.
+    manifest = json.dumps(found, sort_keys=True, indent=2).encode()
+    return await _bring(source, f"{remote}/{folder.final.name}", folder.final, manifest, progress)
+
+
+async def _bring(source: Source, there: str, target: Path, manifest: bytes, progress: Progress) -> Path:
+    """Fetch what a manifest lists."""
     files = wanted(manifest)
     total = sum(file.bytes for file in files)
     if await asyncio.to_thread(_complete, target, manifest, files):
         progress(total, total)
         return target
-    aside = target.with_name(f".pulling-{checkpoint.step}")
+    aside = target.with_name(f".pulling-{target.name.removeprefix('checkpoint-')}")
     done = 0
     for file in files:
         await _fetch(source, there, aside, file, lambda now, _, before=done: progress(before + now, total))  # type: ignore[misc]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -16,17 +16,16 @@ from typing import Any, Final
 from engine.analysis.spending import FETCH
 from engine.controller.phases import mark, spent
 from engine.controller.pods import Pods
+from engine.controller.quoting import quoted
 from engine.errors import BadInput, NoSuchPod, PodError
 from engine.home import Home
-from engine.job import estimate
 from engine.job.folder import read_json, write_json
 from engine.job.placement import RentSpec
-from engine.job.shape import shape_of
 from engine.job.spec import JobSpec
 from engine.pods.boot import MOUNT, boot, volume_of
 from engine.pods.placements import Placement
 from engine.pods.provider import CreateRequest, Offer, Rented, pod_name
-from engine.pods.quote import Quote, quote
+from engine.pods.quote import Quote
 from engine.pods.runpod_account import api_url
 from engine.pods.runpod_pod import RunPodPod
 from engine.records import Job
@@ -39,7 +38,7 @@ _LONGEST: Final = 60.0
 Trying = Callable[[Offer], None]
 """Told of each candidate before it is asked for."""
 Fetch = Callable[[str, str], Awaitable[object]]
-"""Fetches a checkpoint of a job, `best` or `last`, and verifies it."""
+"""Fetches a checkpoint of a job, `best` or `last`, or its `final` model, and verifies it."""
 
 
 class Renting:
@@ -64,9 +63,7 @@ class Renting:
         Raises:
             ProviderError: The prices can't be had, or nothing fits.
         """
-        rent = spec.pod.rent or RentSpec()
-        memory = await asyncio.to_thread(_memory_gb, spec)
-        return await quote(self._pods.provider(rent.backend), spec, memory)
+        return await quoted(self._pods, spec)
 
     def keep(self, job: Job, spec: JobSpec, quote: Quote | None) -> None:
         """Write down where a job is going to be, before anything is asked for. Blocking."""
@@ -160,7 +157,7 @@ class Renting:
         until = clock() + pod.placement.retrieve_minutes * 60
         for attempt in count():
             try:
-                for which in (pod.placement.pod.rent or RentSpec()).fetch:
+                for which in _kept(job, pod.placement.pod.rent or RentSpec()):
                     await self._fetch_one(job.id, which)
                 await self._let_go(pod)
                 return True
@@ -247,6 +244,8 @@ def request(spec: JobSpec, job_id: str, quote: Quote, public_key: str) -> Create
     )
 
 
-def _memory_gb(spec: JobSpec) -> float | None:
-    shape = shape_of(spec)
-    return None if shape is None else estimate.memory(spec, shape).total / 1e9
+def _kept(job: Job, rent: RentSpec) -> list[str]:
+    """What is to be here before the machine ends: what was asked for, and a merged model."""
+    finish = job.config.get("finish")
+    merged = isinstance(finish, Mapping) and bool(finish.get("merge"))
+    return list(dict.fromkeys((*rent.fetch, *(("final",) if merged else ()))))

@@ -48,8 +48,9 @@ class RentSpec(Section):
     """The disk at /workspace, kept when the pod is stopped and lost when it is terminated."""
     network_volume: Annotated[str, Field(min_length=1)] | None = None
     """The id or the name of a volume that outlives the pod, instead of `volume_gb`."""
-    fetch: tuple[Literal["best", "last"], ...] = ("best",)
-    """Checkpoints that are fetched and verified before the pod is terminated."""
+    fetch: tuple[Literal["best", "last", "final"], ...] = ("best",)
+    """What is fetched and verified before the pod is terminated: checkpoints, or the final model, which is
+    fetched in any case where it was merged."""
     backend: Literal["rest", "sdk"] = "rest"
     """How RunPod is spoken to: its REST API, or its own Python package."""
 

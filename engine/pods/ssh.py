@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _READ: Final = 1 << 18
 _RETRIES: Final = (0.5, 2.0, 5.0)
 """Seconds; a start that was cut off goes on where it was."""
+_HASH_SECONDS: Final = 1800.0
+"""How long hashing a model there may take: a network volume is slow."""
 _REQUEST: Final = 'mkdir -p "$1" && cat >"$1/$2" && mv -f "$1/$2" "$1/$3"'
 """Aside first, then renamed: a request is there whole or not at all."""
 
@@ -263,6 +265,10 @@ class SSHPod:
         if process.exit_status == 127:
             return NoPython(f"{self.address}: there is no {self._calls.python}")
         return PodLost(f"{self.address}: the follower ended with status {process.exit_status} ({complaint})")
+
+    async def sums(self, remote: str) -> object:
+        """A manifest of what is in a folder there: files, sizes, hashes; None where it is none."""
+        return await self._calls.call("sums", {"folder": remote}, timeout=_HASH_SECONDS)
 
     async def put(self, local: Path, remote: str) -> None:
         """Copy a file or a folder to the pod."""

@@ -305,6 +305,26 @@ async def test_a_run_of_a_machine_that_is_gone_can_be_deleted_and_brought_back(
     assert laptop.home.job(job_id).events.exists()
 
 
+async def test_the_final_model_is_fetched_whole_or_not_at_all(
+    laptop: Laptop, server: Server, data: Path
+) -> None:
+    controller, job_id = await finished(laptop, server, data, steps=5)
+    far, near = there(server, job_id).final, laptop.home.job(job_id).final
+    with pytest.raises(BadInput, match="no final model"):
+        await controller.pull(job_id, "final", nothing)
+    (far / "adapter").mkdir(parents=True)
+    (far / "adapter" / "weights.bin").write_bytes(os.urandom(300_000))
+    (far / "made.json").write_text("{}")
+    (far / "elsewhere").symlink_to("/etc/passwd")
+    _, path = await controller.pull(job_id, "final", nothing)
+    assert path == near
+    assert (near / "adapter" / "weights.bin").read_bytes() == (far / "adapter" / "weights.bin").read_bytes()
+    assert {item.name for item in near.iterdir()} == {"adapter", "made.json", "manifest.json"}
+    (near / "made.json").write_text("damaged")
+    await controller.pull(job_id, "final", nothing)
+    assert (near / "made.json").read_text() == "{}"
+
+
 async def test_what_does_not_verify_is_not_kept(laptop: Laptop, server: Server, data: Path) -> None:
     controller, job_id = await finished(laptop, server, data, steps=5)
     far, near = there(server, job_id).checkpoint(5), laptop.home.job(job_id).checkpoint(5)

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 @click.command()
 @job_argument
 @click.option(
-    "--checkpoint", "which", metavar="best|last|STEP", default="best", show_default=True, help="Which one."
+    "--checkpoint",
+    "which",
+    metavar="best|last|final|STEP",
+    default="best",
+    show_default=True,
+    help="Which one; final is the model that was made of the best one.",
 )
 @json_option
 def pull(job: str, which: str, as_json: bool) -> None:
@@ -36,7 +41,8 @@ def pull(job: str, which: str, as_json: bool) -> None:
         facts = {"job_id": found.id, "step": checkpoint.step, "path": str(path)}
         emit("pulled", {**facts, "size_bytes": checkpoint.size_bytes})
     else:
-        line(one_line(f"{found.name}: checkpoint {checkpoint.step} is in {path}, every hash right."))
+        what = "the final model" if which == "final" else f"checkpoint {checkpoint.step}"
+        line(one_line(f"{found.name}: {what} is in {path}, every hash right."))
 
 
 class Meter:
