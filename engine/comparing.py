@@ -8,15 +8,14 @@ from operator import is_
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from engine.analysis.comparison import Comparison, Statistic, compare
-from engine.analysis.families import family_of
-from engine.analysis.history import model_of
+from engine.analysis.families import group_of
 from engine.analysis.snapshot import ARCHIVE_ABOVE, WARN_ABOVE
 from engine.analysis.spending import best_checkpoint
 from engine.records import Checkpoint, Curve, Job, MetricSummary
 from engine.store.base import Store
 
 if TYPE_CHECKING:
+    from engine.analysis.comparison import Comparison, Statistic
     from engine.analysis.page import Curves
 
 THRESHOLD: Final = "archive_above"
@@ -79,6 +78,8 @@ def comparison_of(
     last = _compared_of.get(store)
     if last and last.asked == asked and _same(last.jobs, jobs) and _same(last.others, others):
         return last.comparison
+    from engine.analysis.comparison import compare  # the screens start without it
+
     comparison = compare(
         jobs,
         {job.id: checkpoints_of(store, job) for job in jobs},
@@ -91,11 +92,6 @@ def comparison_of(
     )
     _compared_of[store] = _Compared(tuple(jobs), others, asked, comparison)
     return comparison
-
-
-def group_of(job: Job, family: bool) -> str:
-    """What a job is grouped by: its model, or its model's family."""
-    return family_of(model_of(job)) if family else model_of(job)
 
 
 def threshold(store: Store) -> float:

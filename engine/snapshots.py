@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from engine.analysis.criteria import Standing, criteria_of, standing
 from engine.analysis.health import red_flags
 from engine.analysis.panels import panels_of
 from engine.analysis.snapshot import (
@@ -28,6 +27,10 @@ from engine.pods.sign import Sign, last_sign
 from engine.records import Alert, Axis, Checkpoint, Curve, Job
 from engine.store.base import Store
 from engine.store.standing import selection_of
+
+if TYPE_CHECKING:
+    from engine.analysis.comparison import Comparison
+    from engine.analysis.criteria import Standing
 
 _WORKING = (Status.PENDING, Status.RUNNING)
 
@@ -121,10 +124,10 @@ def _detail(
     trend, alerts = store.trend(job.id), tuple(store.alerts(job.id))
     folder = home.found(job.id, deleted=job.deleted)
     wanted, sign = question.extras, sign_of(home, job)
+    losses = store.example_losses(job.id)
     heard = _heard(job, sign)
     return JobDetail(
         job=heard,
-    losses = store.example_losses(job.id)
         checkpoints=tuple(checkpoints),
         curves=_curves(store, job, question.view),
         view=question.view,
@@ -172,6 +175,8 @@ def standing_of(store: Store, job: Job) -> Standing | None:
         return None
     known = _standing_of.setdefault(store, {})
     if job.id not in known or known[job.id][0] is not job:
+        from engine.analysis.criteria import criteria_of, standing
+
         wanted = criteria_of(job.config)
         names = set(store.metrics(job.id)) if wanted else set()
 

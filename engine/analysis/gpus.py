@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
 
 from engine.records import HostSample
 
@@ -38,4 +37,4 @@ def mean_utilization(host: Sequence[HostSample]) -> float | None:
         for gpu in sample.gpus
         if gpu.utilization_percent is not None
     ]
-    return fmean(known) if known else None
+    return sum(known) / len(known) if known else None

@@ -210,7 +210,6 @@ def host_history(gpus: int = 1, samples: int = 60) -> tuple[HostSample, ...]:
             memory_used_gb=41.2,
             memory_total_gb=117.0,
             disk_free_gb=212.0,
-            guard_proven_seconds=10.0 if gpus else None,
             gpus=tuple(
                 Gpu(
                     index=gpu,
@@ -252,6 +251,7 @@ def a_detail(job: Job | None = None, view: ChartView | None = None, **changes: A
         cost_since_best=0.62,
         selection_reason=f"Checkpoint {best.step} has the lowest score." if best else "",
         link="live",
+        guard_proven_at=NOW - timedelta(seconds=12) if job.provider == "runpod" and job.started_at else None,
     )
     return replace(detail, **changes)
 

@@ -31,6 +31,15 @@ class PodiumScreen(Commanding, Screen[None]):
 
     snapshot: reactive[Snapshot | None] = reactive(None)
 
+    def __init__(self, *classes: str) -> None:
+        width, height = self.app.size
+        fitting = self._get_breakpoint_classes(width, self.HORIZONTAL_BREAKPOINTS)
+        fitting |= self._get_breakpoint_classes(height, self.VERTICAL_BREAKPOINTS)
+        # With its classes from the beginning, and told that it has the newest stylesheet, the screen is
+        # styled once; else Textual reads the stylesheet again and styles every widget three times more.
+        super().__init__(classes=" ".join((*classes, *fitting)))
+        self._css_update_count = self.app._css_update_count
+
     def compose(self) -> ComposeResult:
         """The top bar, what is wrong if something is, the screen's own body, the command bar."""
         yield TopBar(self.NAME).data_bind(PodiumScreen.snapshot)

@@ -113,7 +113,7 @@ class JobScreen(PodiumScreen):
     filled: reactive[bool] = reactive(False)
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("-front-charts", "-below-log")
         self._pointer = ""
         self._pointed: Pointed | None = None
 

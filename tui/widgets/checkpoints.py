@@ -14,7 +14,6 @@ from textual.reactive import reactive
 from engine.analysis.format import UNKNOWN, count, loss, percent, size
 from engine.analysis.snapshot import JobDetail
 from engine.records import Checkpoint
-from scorer import Validity
 from tui.commands import Command, Commanding
 from tui.widgets.bars import level
 from tui.widgets.clean import clean
@@ -22,7 +21,6 @@ from tui.widgets.line_list import LineList
 from tui.widgets.title_line import TitleLine
 
 QUIET = "$text-muted"
-
 
 HEADINGS: Final = ((21, "score"), (29, "eval"), (35, "gap"), (45, "size"))
 """Where the columns of `CheckpointList` end."""
@@ -191,6 +189,8 @@ class CheckpointPane(Commanding, Vertical):
 
 def _merit(checkpoint: Checkpoint) -> tuple[bool, int, float, float, int]:
     """The best first, then the scorer's own order: validity, score, eval loss, step."""
+    from scorer import Validity  # it is there by now: whoever read the checkpoint needed it
+
     score = checkpoint.score
     total = score.total if score and not math.isnan(score.total) else math.inf
     return (
@@ -211,6 +211,8 @@ def _sign(checkpoint: Checkpoint) -> tuple[str, str]:
 def _parts(checkpoint: Checkpoint) -> tuple[float, float, float] | None:
     """What eval loss, gap and perplexity add to the score; None when it has none."""
     score = checkpoint.score
+    from scorer import Validity
+
     if score is None or score.validity is not Validity.VALID:
         return None
     return score.eval_loss, score.gap, score.perplexity

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from textual.content import Content
 
-from engine.analysis.criteria import Check, Standing, Tier
 from engine.analysis.format import short
 from tui.widgets.clean import clean
+
+if TYPE_CHECKING:
+    from engine.analysis.criteria import Check, Standing, Tier
 
 QUIET: Final = "$text-muted"
 SIGNS: Final = {True: ("✓", "$success"), False: ("✗", "$warning"), None: ("·", QUIET)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from difflib import SequenceMatcher
 from typing import Literal
 
 Kind = Literal["same", "added", "missing"]
@@ -18,6 +17,8 @@ ALIKE = 0.4
 
 def difference(before: str, after: str) -> Iterator[tuple[Kind, str]]:
     """The pieces of `after` in order, those of `before` that it lacks at their places."""
+    from difflib import SequenceMatcher
+
     old, new = _words(before), _words(after)
     head_old, head_new = old[:MOST], new[:MOST]
     matcher = SequenceMatcher(None, head_old, head_new, False)

@@ -214,9 +214,8 @@ def limits(job: Job) -> dict[str, Any]:
 
 def guard_words(detail: JobDetail, now: datetime | None, *, brief: bool = False) -> Content:
     """When the guard last proved that it can end the pod; where nobody rents one, when the run is ended."""
-    last = detail.host[-1] if detail.host else None
-    if last is not None and last.guard_proven_seconds is not None and now is not None:
-        seconds = last.guard_proven_seconds + max(0.0, (now - last.ts).total_seconds())
+    if detail.guard_proven_at is not None and now is not None:
+        seconds = max(0.0, (now - detail.guard_proven_at).total_seconds())
         words = f"guard {duration(seconds)} ago" if brief else f"guard verified {duration(seconds)} ago"
         return Content.styled(words, "$warning" if seconds > STALE_PROOF else QUIET)
     hours = limits(detail.job).get("max_hours")
