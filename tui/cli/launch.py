@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from engine.controller import Controller, preparation
     from engine.job.estimate import Estimate
     from engine.job.spec import JobSpec
+    from engine.pods.quote import Quote
 
 TRAINERS: Final = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 """What training on this machine imports."""
@@ -125,15 +126,36 @@ def _dry_run(spec: JobSpec, data: preparation.Data, gpu: str | None, as_json: bo
 
     if data.train is None:
         return _dry_script(spec, data, as_json)
-    rows, found = len(data.train.rows), _estimate(spec, data, gpu)
+    quote = _quote(spec) if spec.pod.provider == "runpod" else None
+    rows, found = len(data.train.rows), _estimate(spec, data, quote.offers[0].gpu_name if quote else gpu)
     if as_json:
-        emit("spec", spec.to_json(), rows=rows, estimate=found.to_json())
+        price = {"price_per_hour": quote.price_per_hour, "worst_cost": quote.worst_cost} if quote else {}
+        emit("spec", spec.to_json(), rows=rows, estimate=found.to_json(), **price)
     else:
         line(yaml.safe_dump(spec.to_json(), sort_keys=False, allow_unicode=True).rstrip())
         for told in estimate.told(found):
             line(f"# {told}")
+        for name, value in (*offered(spec, quote, found), *bounds(quote)) if quote else ():
+            line(one_line(f"# {name}: {value}"))
         line(f"# {rows} rows, all fit for {spec.method}. Nothing was launched.")
     return 0
+
+
+def _quote(spec: JobSpec) -> Quote:
+    """What would be rented now; nothing is, and nothing is written."""
+    import asyncio
+
+    from engine.controller import Pods
+    from engine.controller.quoting import quoted
+
+    async def ask() -> Quote:
+        pods = Pods(Home.default())
+        try:
+            return await quoted(pods, spec)
+        finally:
+            await pods.close()
+
+    return asyncio.run(ask())
 
 
 def _dry_script(spec: JobSpec, data: preparation.Data, as_json: bool) -> int:

@@ -74,6 +74,17 @@ def test_without_a_terminal_it_takes_a_yes_and_a_limit(
     assert not home.exists()
 
 
+def test_a_dry_run_shows_what_it_would_cost_and_rents_and_writes_nothing(
+    podium: Podium, runpod: Emulator, job_file: Path, home: Path
+) -> None:
+    done = podium("launch", job_file, "--dry-run", "--gpu", "L40S", "--gpu-count", "2", "--max-hours", "2")
+    assert done.returncode == 0, done.stderr
+    assert "# price: 2 × $0.79 = $1.58 an hour" in done.stdout
+    assert "# worst cost: $4.87" in done.stdout
+    assert asked(runpod, CREATE) == 0
+    assert not home.exists()
+
+
 async def test_a_network_volume_binds_to_its_place_and_outlives_the_pod(
     laptop: Laptop, runpod: Emulator, data: Path
 ) -> None:
