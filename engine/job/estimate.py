@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from engine.job.amount import amount
 from engine.job.shape import Shape, shape_of
 from engine.job.spec import JobSpec
 
@@ -39,8 +40,9 @@ TFLOPS: Final[Mapping[str, float]] = {
 MFU: Final = 0.4
 """The share of a GPU's operations that training is taken to reach."""
 
-_CHARACTERS: Final = 4.0
-"""Of English text, a token; it is a guess, and so are the tokens of data that was not tokenized."""
+_DECODING: Final = 1e-3
+"""Seconds of a layer and a token that is drawn: launching its kernels takes as long for many rows as for one.
+A guess, for nothing here measured it."""
 
 _CHUNKED: Final = ("sft", "cpt")
 _TILE: Final = (4096, 8192)
@@ -87,9 +89,9 @@ class Estimate:
         weights: The model's weights.
         trained: How many of them (or of its adapters') are trained.
         memory: GPU memory by what it is for; None for a model whose sizes nothing here tells.
-        tokens: To train on, all epochs, padding left out; a guess from the characters.
+        tokens: To train on, all passes over them, padding left out; a guess from the characters.
         flops: Operations of a trained token.
-        seconds: On that GPU, evaluations included.
+        seconds: On that GPU, evaluations, completions and predictions included, loading not.
         dollars: At the pod's price.
         gpu: The GPU that the time is for.
     """
@@ -125,26 +127,22 @@ def estimate(
         gpu: The GPU, such as `H100`; the longest name in `TFLOPS` that its name holds counts.
         tokens_per_second: The speed, where it is known; else it follows from the GPU.
     """
-    shape = shape_of(spec)
-    counts = [_tokens(row, spec.training.max_length) for row in rows]
-    passes = _passes(spec, len(counts))
-    tokens = round(sum(counts) * passes)
-    flops = flops_a_token(spec, shape, sum(counts) / max(1, len(counts))) if shape is not None else None
+    shape, todo = shape_of(spec), amount(spec, rows, eval_rows)
+    flops = flops_a_token(spec, shape, todo.length) if shape is not None else None
     known = max((name for name in TFLOPS if gpu is not None and name in gpu), key=len, default=None)
     if tokens_per_second is None and flops is not None and known is not None:
         tokens_per_second = TFLOPS[known] * 1e12 * MFU / flops
     seconds = None
     if tokens_per_second:
-        steps = passes * len(counts) / (spec.training.batch_size * spec.training.gradient_accumulation_steps)
-        evaluated = max(1.0, steps / spec.training.eval_steps) * eval_rows * sum(counts) / max(1, len(counts))
-        # Forward alone: a third of what training costs.
-        seconds = (tokens + evaluated / 3) / tokens_per_second
+        # Evaluating is a forward pass alone: a third of what training costs.
+        seconds = (todo.tokens + todo.evaluated / 3) / tokens_per_second
+        seconds += todo.drawn * shape.layers * _DECODING if shape is not None else 0.0
     price = spec.pod.cost_per_hour
     return Estimate(
         weights=shape.weights if shape is not None else None,
         trained=trained(spec, shape) if shape is not None else None,
         memory=memory(spec, shape) if shape is not None else None,
-        tokens=tokens,
+        tokens=todo.tokens,
         flops=flops,
         seconds=seconds,
         dollars=seconds / 3600 * price if seconds is not None and price is not None else None,
@@ -232,34 +230,16 @@ def flops_a_token(spec: JobSpec, shape: Shape, length: float) -> float:
     # Of frozen weights the gradients of the weights, as much as a forward pass, are not computed.
     backward = forward * (1 if spec.lora is not None else 2) + 2 * attention
     recomputed = forward + attention if again(spec) else 0.0
-    reference = forward + attention if spec.method == "dpo" else 0.0
-    return forward + attention + backward + recomputed + reference
+    looks = 1.0 if spec.method == "dpo" else 0.0
+    if spec.rlhf is not None:
+        # Once in a rollout, which several passes are made over: the policy as it was, and the reference.
+        looks = 2 / spec.rlhf.ppo_epochs
+    return forward + attention + backward + recomputed + looks * (forward + attention)
 
 
 def _state(optimizer: str) -> float:
     name = optimizer.removeprefix("paged_").replace("_torch_fused", "").replace("_torch", "")
     return _STATE[name.replace("_32bit", "")]
-
-
-def _passes(spec: JobSpec, rows: int) -> float:
-    """How often each row is trained on."""
-    if spec.training.max_steps is None:
-        return float(spec.training.epochs)
-    step = spec.training.batch_size * spec.training.gradient_accumulation_steps
-    return spec.training.max_steps * step / max(1, rows)
-
-
-def _tokens(row: Mapping[str, Any], longest: int) -> int:
-    """A row's tokens, guessed from its characters; longer rows are cut."""
-    return min(longest, round(_characters(row) / _CHARACTERS) + 1)
-
-
-def _characters(value: Any) -> int:
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, Mapping):
-        return sum(map(_characters, value.values()))
-    return sum(map(_characters, value)) if isinstance(value, (list, tuple)) else 0
 
 
 def told(found: Estimate) -> list[str]:
@@ -276,7 +256,13 @@ def told(found: Estimate) -> list[str]:
         lines.append(f"Time: unknown ({guessed})")
     else:
         where = f" on one {found.gpu} at {MFU:.0%} of its speed" if found.gpu else ""
-        lines.append(f"Time: about {found.seconds / 3600:.2f} h{where} ({guessed})")
+        lines.append(f"Time: {_duration(found.seconds)}{where}, loading not counted ({guessed})")
     if found.dollars is not None:
-        lines.append(f"Cost: about ${found.dollars:.2f}")
+        lines.append(f"Cost: {f'about ${found.dollars:.2f}' if found.dollars >= 0.01 else 'under $0.01'}")
     return lines
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return "under a minute"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

@@ -177,7 +177,8 @@ def test_a_dry_run_tells_what_the_job_will_take(podium: Podium, data: Path) -> N
     assert found["gpu"] == "H100"
     assert found["dollars"] == pytest.approx(found["seconds"] / 1800)
     shown = podium("launch", "sft_standard", "--dry-run", *change).stdout
-    assert "# GPU memory: about" in shown and "# Time: about" in shown and "# Cost: about" in shown
+    assert "# GPU memory: about" in shown
+    assert "# Time: under a minute" in shown and "# Cost: under $0.01" in shown
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine.job import estimate
+from engine.job.amount import amount
 from engine.job.shape import KNOWN, shape_of
 from engine.job.spec import JobSpec, merged
 
@@ -104,7 +105,7 @@ def test_every_optimizer_has_a_size() -> None:
 
 
 def test_time_and_cost_follow_from_a_known_speed() -> None:
-    spec = job(pod={"cost_per_hour": 3.6})
+    spec = job(pod={"cost_per_hour": 3.6}, predictions={"enabled": False})
     found = estimate.estimate(spec, ROWS, 0, tokens_per_second=100.0)
     assert found.seconds == pytest.approx(60_000 / 100)
     assert found.dollars == pytest.approx(0.6)
@@ -115,3 +116,52 @@ def test_time_and_cost_follow_from_a_known_speed() -> None:
     assert slower.seconds / faster.seconds == pytest.approx(989 / 121)
     steps = estimate.estimate(job(training={"max_steps": 10}), ROWS, 0)
     assert steps.tokens == 10 * 32 * 200
+
+
+def test_a_pair_is_two_sequences_and_what_is_not_trained_on_does_not_count() -> None:
+    row = {"prompt": "x" * 400, "chosen": "y" * 196, "rejected": "z" * 36, "notes": "n" * 4000}
+    spec = job(template="dpo_standard", training={"max_length": 140, "max_steps": None, "epochs": 2})
+    # 150 tokens are cut at 140; with the other answer they are 110.
+    found = amount(spec, [row] * 10, 0)
+    assert (found.tokens, found.length) == (10 * 2 * (140 + 110), 125)
+
+
+@pytest.mark.parametrize(
+    ("rlhf", "rows"),
+    [
+        # Of each of the prompts so many completions, each in so many passes.
+        ({"algorithm": "ppo", "ppo_epochs": 4}, 30 * 4),
+        ({"algorithm": "grpo", "ppo_epochs": 2, "num_generations": 8}, 30 * 8 * 2),
+        ({"algorithm": "rloo", "ppo_epochs": 1}, 30 * 8),
+    ],
+)
+def test_rewarded_completions_are_drawn_once_and_trained_on_in_each_pass(
+    rlhf: dict[str, Any], rows: int
+) -> None:
+    training = {"epochs": 1, "batch_size": 8, "gradient_accumulation_steps": 2, "max_length": 512}
+    changes: dict[str, Any] = {"template": "rlhf_standard", "rlhf": {**rlhf, "max_completion_length": 100}}
+    changes |= {"predictions": {"enabled": False}}
+    spec = job(**changes, training={**training, "eval_steps": 1000})
+    found = amount(spec, [{"prompt": "x" * 396, "ground_truth": "y" * 999}] * 30, 16)
+    assert (found.tokens, found.steps) == (rows * 200, rows / 16)
+    # Those of a batch are drawn together: 16 in training, 8 in the one evaluation.
+    assert found.drawn == pytest.approx((rows / rlhf["ppo_epochs"] / 16 + 2) * 100)
+    took = estimate.estimate(spec, [{"prompt": "x" * 396}] * 30, 16, gpu="H100").seconds
+    assert took is not None and took > found.drawn * 32 * 1e-3
+
+
+def test_predictions_take_their_time() -> None:
+    asked = {"enabled": True, "sample_count": 5, "max_new_tokens": 100}
+    spec = job(predictions=asked, training={"max_steps": 20, "eval_steps": 10})
+    assert amount(spec, ROWS, 10).drawn == 2 * 5 * 100
+
+
+@pytest.mark.parametrize(
+    ("speed", "words"),
+    [(1e5, "under a minute"), (100.0, "about 10 min"), (10.0, "about 1.7 h"), (0.1, "about 166.7 h")],
+)
+def test_a_time_is_told_in_the_unit_that_fits_it(speed: float, words: str) -> None:
+    spec = job(pod={"cost_per_hour": 0.5}, predictions={"enabled": False})
+    lines = estimate.told(estimate.estimate(spec, ROWS, 0, tokens_per_second=speed))
+    assert lines[1].startswith(f"Time: {words}")
+    assert lines[2] == f"Cost: {'under $0.01' if speed > 1e4 else f'about ${60_000 / speed / 7200:.2f}'}"
