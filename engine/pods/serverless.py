@@ -186,7 +186,7 @@ class Serverless(RunPodREST):
         return said
 
     async def _named(self, name: str) -> Sequence[EndpointWire]:
-        # RunPod adds words of its own to a name.
+        # RunPod may add a word of its own to a name, such as -fb.
         return [
             item for item in await self.endpoints() if item.name == name or item.name.startswith(f"{name} ")
         ]

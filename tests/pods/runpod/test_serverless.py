@@ -98,7 +98,7 @@ async def test_a_failure_is_told_without_control_characters_or_the_key(
     cloud: ServerlessEmulator, serverless: Serverless
 ) -> None:
     cloud.fails = f"\x1b[31mno weights\n{cloud.account.key}"
-    with pytest.raises(ProviderError, match="failed: .*no weights") as caught:
+    with pytest.raises(ProviderError, match=r"failed: .*no weights") as caught:
         await serverless.ask(await serverless.make(wanted()), {"prompt": "?"}, within=60)
     assert cloud.account.key not in str(caught.value) and "\x1b" not in str(caught.value)
 
