@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -31,12 +32,18 @@ from engine.trainer.weighed import Weighed, WeighedEval, taken
 
 Rows = list[dict[str, Any]]
 
+_OF_ROLLOUT = ("reward", "completions/", "frac_reward", "kl")
+"""How the names of figures begin that TRL tells once a rollout; GRPO tells `kl` at every step."""
+
 
 class Grouped(WeighedEval):
     """A mixin for TRL's trainers that sample groups of completions."""
 
     generation_config: Any
     _buffered_inputs: Any
+    _metrics: Any
+    _rollout_figures: Mapping[str, float] = MappingProxyType({})
+    """The newest rollout's: rewards, lengths and the like."""
 
     def count(self, inputs: Any) -> None:
         """Not yet: how many tokens there are is known once the completions are drawn."""
@@ -80,6 +87,21 @@ class Grouped(WeighedEval):
         finally:
             self.generation_config = given
         return Batch(inputs, len(inputs["prompt_mask"]), tokens)
+
+    def log(self, logs: dict[str, Any], *rest: Any, **options: Any) -> None:
+        """Steps between two rollouts tell the figures of the rollout that they use."""
+        if "loss" in logs:
+            figures, self._rollout_figures = self._metrics["train"], self._newest()
+            for name, value in self._rollout_figures.items():
+                if not figures.get(name):
+                    figures[name].append(value)
+        super().log(logs, *rest, **options)
+
+    def _newest(self) -> dict[str, float]:
+        """The figures of the newest rollout, logged or not yet."""
+        found = {name: values[-1] for name, values in self._metrics["train"].items() if values}
+        told = {name: value for name, value in found.items() if name.startswith(_OF_ROLLOUT)}
+        return {**self._rollout_figures, **told}
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -149,14 +171,16 @@ class Grouped(WeighedEval):
                     for name, value in batch.items()
                     if torch.is_tensor(value)
                 }
-            save_file(tensors, self._rollout_file(output_dir), {"others": json.dumps(others)})
+            notes = {"others": others, "figures": self._newest()}
+            told = {name: json.dumps(value) for name, value in notes.items()}
+            save_file(tensors, self._rollout_file(output_dir), told)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """The policy, and the completions in use."""
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         file = self._rollout_file(resume_from_checkpoint)
         if file.exists():
-            self._buffered_inputs = _batches(file, str(self.args.device))
+            self._buffered_inputs, self._rollout_figures = _rollout(file, str(self.args.device))
 
     def _rollout_file(self, folder: str) -> Path:
         rank = f"_{self.args.process_index}" if self.args.world_size > 1 else ""
@@ -179,16 +203,17 @@ class _InOrder:
         return iter(self._sampler)
 
 
-def _batches(file: Path, device: str) -> list[dict[str, Any]]:
-    """The micro-batches of a rollout as they were saved."""
+def _rollout(file: Path, device: str) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """The micro-batches of a rollout as they were saved, and its figures."""
     from safetensors import safe_open
 
     with safe_open(file, "pt") as opened:
-        batches: list[dict[str, Any]] = json.loads((opened.metadata() or {})["others"])
+        notes = opened.metadata() or {}
+    batches: list[dict[str, Any]] = json.loads(notes["others"])
     for name, value in load_file(file, device).items():
         number, key = name.split(".", 1)
         batches[int(number)][key] = value
-    return batches
+    return batches, json.loads(notes.get("figures", "{}"))
 
 
 def _random_state() -> tuple[Any, list[Any]]:

@@ -92,16 +92,18 @@ class Reporter(_Base):
         loss, grad_norm, rate = logs["loss"], number(logs.get("grad_norm")), logs.get("learning_rate")
         speed = attempt.meter.read()
         figures = {name: value for name, value in logs.items() if name not in _COUNTED_HERE}
+        rewarded = attempt.spec.method == "rlhf"
         figures |= {
             "epoch": state.epoch,
             "tokens": attempt.meter.tokens,
             "tokens_per_second": speed.tokens_per_second,
             "samples_per_second": speed.samples_per_second,
+            **_perplexity("train_perplexity", None if rewarded else _cross_entropy(logs)),
             **gpus.figures(gpus.everywhere(attempt.ranks)),
         }
         attempt.events.append(EventType.TRAIN, step, **figures)
         log.line(f"step {step}  {log.figures(loss=loss, grad_norm=grad_norm, lr=rate)}")
-        if "reward" in logs and math.isfinite(loss) and math.isfinite(grad_norm or 0.0):
+        if rewarded and math.isfinite(loss) and math.isfinite(grad_norm or 0.0):
             # A policy's loss is near zero however training goes; only its end as a number says something.
             return
         attempt.progress.scorer.add_train(step, loss)
@@ -207,12 +209,20 @@ def _eval_figures(metrics: dict[str, Any]) -> dict[str, Any]:
     if "eval_reward" in metrics:
         figures.pop("eval_loss", None)
         return figures
-    # A preference loss is no cross entropy; ORPO's has one as a part.
-    paired = "eval_rewards/accuracies" in metrics
-    nll = metrics.get("eval_nll_loss") if paired else metrics["eval_loss"]
-    if nll is not None:
-        figures["perplexity"] = math.exp(nll) if nll < _LARGEST_EXPONENT else math.inf
-    return figures
+    return figures | _perplexity("perplexity", _cross_entropy(metrics, "eval_"))
+
+
+def _cross_entropy(figures: dict[str, Any], prefix: str = "") -> float | None:
+    """The cross entropy among some figures, nats; a preference loss is none, but ORPO's has one as a part."""
+    paired = f"{prefix}rewards/accuracies" in figures
+    return figures.get(f"{prefix}nll_loss" if paired else f"{prefix}loss")
+
+
+def _perplexity(name: str, nll: float | None) -> dict[str, float]:
+    if nll is None:
+        return {}
+    # NaN is no less than anything.
+    return {name: math.inf if nll >= _LARGEST_EXPONENT else math.exp(nll)}
 
 
 def _scheduled(schedule: Any) -> list[float]:

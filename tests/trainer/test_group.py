@@ -89,7 +89,8 @@ def test_a_resumed_run_equals_one_that_never_stopped(
             checkpoints.remove(checkpoints.read(folder.checkpoint(step)))
     jobs.run_here(folder, 2)
     assert jobs.events(folder, "start")[-1].data["resumed_from"] == f"checkpoint-{left}"
-    for type, name in (("train", "loss"), ("eval", "eval_reward"), ("eval", "eval_kl")):
+    same = (("train", "loss"), ("train", "reward"), ("eval", "eval_reward"), ("eval", "eval_kl"))
+    for type, name in same:
         assert jobs.by_step(folder, type, name) == jobs.by_step(runs[algorithm], type, name), name
 
 

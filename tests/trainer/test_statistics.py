@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -87,10 +86,30 @@ def test_zero_tells_nothing(tmp_path: Path) -> None:
     assert jobs.events(folder, "gradients") == jobs.events(folder, "tokens") == []
 
 
-@pytest.mark.parametrize(("changes", "data"), METHODS.values(), ids=METHODS)
-def test_every_method_tells_them(changes: Any, data: Any, tmp_path: Path) -> None:
+ALWAYS = {
+    "loss", "learning_rate", "grad_norm", "epoch", "tokens", "tokens_per_second", "samples_per_second",
+}  # fmt: skip
+PAIRED = {"rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies"}
+REWARDED = {"reward", "reward_std", "kl", "entropy"}
+FIGURES: dict[str, tuple[set[str], set[str]]] = {
+    "sft": ({"train_perplexity", "entropy", "mean_token_accuracy"}, {"eval_loss", "perplexity"}),
+    "dpo": (PAIRED | {"entropy"}, {f"eval_{name}" for name in PAIRED} | {"eval_loss", "eval_entropy"}),
+    "orpo": (
+        PAIRED | {"log_odds_ratio", "nll_loss", "train_perplexity"},
+        {f"eval_{name}" for name in PAIRED} | {"eval_loss", "eval_log_odds_ratio", "perplexity"},
+    ),
+    "grpo": (REWARDED, {"eval_reward", "eval_kl", "eval_entropy"}),
+    "rloo": (REWARDED, {"eval_reward", "eval_kl", "eval_entropy"}),
+    "ppo": (REWARDED | {"policy_loss", "value_loss", "clip_fraction"}, {"eval_reward", "eval_kl"}),
+}
+"""What each method tells at every logged step, and at each evaluation."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_tells_them_and_its_own_figures(name: str, tmp_path: Path) -> None:
     from engine.job.spec import merged
 
+    (changes, data), (trained, evaluated) = METHODS[name], FIGURES[name]
     folder = jobs.make_job(tmp_path / "a", merged(merged(changes, jobs.LORA), {"training": OFTEN}), data)
     jobs.run_here(folder)
     assert [event.step for event in jobs.events(folder, "gradients")] == [1, 2, 4]
@@ -99,6 +118,13 @@ def test_every_method_tells_them(changes: Any, data: Any, tmp_path: Path) -> Non
     }
     for event in jobs.events(folder, "tokens"):
         assert 0 < event.data["trained"] < 1 and event.data["max"] <= 96
+    for event in jobs.events(folder, "train"):
+        figures = {figure: event.data.get(figure) for figure in ALWAYS | trained}
+        assert all(isinstance(value, (int, float)) for value in figures.values()), figures
+        assert figures["tokens_per_second"] > figures["samples_per_second"] > 0
+    for event in jobs.events(folder, "eval"):
+        figures = {figure: event.data.get(figure) for figure in evaluated}
+        assert all(isinstance(value, (int, float)) for value in figures.values()), figures
     (first,) = jobs.events(folder, "train", lambda event: event.step == 1)
     assert first.data["tokens"] == round(
         jobs.events(folder, "tokens")[0].data["mean"] * jobs.events(folder, "tokens")[0].data["sequences"]
