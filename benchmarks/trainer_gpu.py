@@ -1,8 +1,9 @@
 """The GPU part of `benchmarks/trainer.py --gpu`: Podium's defaults against TRL's, a 1B LoRA at 2,048 tokens.
 
-The model has the sizes of a 1B Llama and random weights: speed and memory do not depend on what it knows. Both
-sides train the same rows, the same number of them a step, in the same order, with the same adapters and rates;
-everything else is what each does by itself. Losses must agree within bf16's rounding and gradients not be zero.
+The model has the sizes of a 1B Llama and random weights: speed and memory do not depend on what it knows.
+Both sides train the same rows, the same number of them a step, in the same order, with the same adapters and
+rates; everything else is what each does by itself. Losses must agree within bf16's rounding, and gradients
+must not be zero.
 
     tokens/s   trained tokens, padding left out, over the time from the end of the warm-up to the last step
     MFU        tokens/s · operations a token / the card's peak (data sheet, bf16, dense). Operations are those
@@ -103,11 +104,9 @@ def differing(some: list[float], others: list[float], within: float = LOSS_WITHI
     """The places (from 0) where two runs' losses differ by more than a share; all where one is shorter."""
     if len(some) != len(others) or not some:
         return list(range(max(len(some), len(others), 1)))
-    return [
-        at
-        for at, (one, other) in enumerate(zip(some, others, strict=True))
-        if off(one, other) ** 2 > within**2
-    ]
+    pairs = enumerate(zip(some, others, strict=True))
+    # Said so that what is no number differs.
+    return [at for at, (one, other) in pairs if not abs(off(one, other)) <= within]
 
 
 def rows(mixed: bool, steps: int, seed: int = 1) -> list[dict[str, Any]]:
@@ -274,7 +273,7 @@ def trl(spec: JobSpec, place: Path) -> Side:
 
 
 def compare(place: Path, steps: int, repeats: int, given_tflops: float | None) -> bool:
-    """Run both sides in turns on both kinds of rows, print, and say whether all that was wanted was reached."""
+    """Run both sides in turns on both kinds of rows, print, and say whether what was wanted was reached."""
     import torch
 
     from engine.trainer import setup
@@ -322,9 +321,8 @@ def _report(kind: str, spec: JobSpec, sides: dict[str, list[Side]], peak: float,
         print(f"  {reason}")
     measured = max(run.used_bytes for run in sides["Podium"])
     wrong = off(measured, choices["estimated_bytes"])
-    print(
-        f"memory: {choices['estimated_bytes'] / 1e9:.1f} GB expected, {wrong:+.0%} (wanted ±{MEMORY_WITHIN:.0%})"
-    )
+    expected = choices["estimated_bytes"] / 1e9
+    print(f"memory: {expected:.1f} GB expected, {wrong:+.0%} (wanted ±{MEMORY_WITHIN:.0%})")
     fast = speedup >= WANTED_SPEEDUP and (kind == "mixed" or share >= WANTED_MFU)
     return fast and (kind == "mixed" or abs(wrong) <= MEMORY_WITHIN)
 

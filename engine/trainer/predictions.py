@@ -116,7 +116,8 @@ class Predictor(_Base):
     def ask(self, state: Any) -> None:
         """Ask all samples, and go on training as if nothing had been."""
         attempt, step = self.attempt, state.global_step
-        if not state.is_world_process_zero or attempt.stop.requested or step == self._asked_at:
+        # Of a model that is split among ranks each holds a part: all ask, and one tells.
+        if not (state.is_world_process_zero or self._split) or self._leave() or step == self._asked_at:
             return
         self._asked_at = step
         with attempt.meter.paused():
@@ -155,7 +156,11 @@ class Predictor(_Base):
 
     def _leave(self, *tokens: Any, **options: Any) -> bool:
         """Is generating to end at once?"""
-        return self.attempt.stop.requested
+        return self.attempt.leaving() if self._split else self.attempt.stop.requested
+
+    @property
+    def _split(self) -> bool:
+        return not self.attempt.ranks.alone and self.attempt.spec.distributed.strategy == "fsdp"
 
     def _marks(self, item: Sample, said: Answer) -> dict[str, Any]:
         """How good an answer is; what can't be known is None."""

@@ -16,7 +16,7 @@ def test_a_cards_peak_is_found_by_the_longest_name_that_fits() -> None:
     assert trainer_gpu.peak_flops("NVIDIA A10") == 125e12
     assert trainer_gpu.peak_flops("NVIDIA L40S") == TFLOPS["L40S"] * 1e12
     assert trainer_gpu.peak_flops("anything", 100) == 1e14
-    with pytest.raises(ValueError, match="the peak of Voodoo 2 is not known .* give --peak-tflops"):
+    with pytest.raises(ValueError, match=r"the peak of Voodoo 2 is not known .* give --peak-tflops"):
         trainer_gpu.peak_flops("Voodoo 2")
 
 
