@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import random
 import time
 from pathlib import Path
@@ -75,6 +77,8 @@ class Mirror:
     def take(self, chunk: Chunk) -> None:
         """Append a chunk; what is here already is skipped. An older file is kept beside as `.old`.
 
+        Several processes may mirror the same job, the app and a command: a file is locked meanwhile.
+
         Raises:
             PodLost: Bytes are missing before it: the connection has to be made anew.
             OSError: It can't be written.
@@ -83,15 +87,20 @@ class Mirror:
             raise PodLost(f"the pod sent a file that nobody asked for ({chunk.file[:100]!r})")
         path = self._folder.path / chunk.file
         path.parent.mkdir(parents=True, exist_ok=True)
-        size = _size(path)
-        if chunk.restarted and size:
+        if chunk.restarted and _size(path):
             path.replace(path.with_name(f"{path.name}.old"))
-            size = 0
-        if chunk.offset > size:
-            raise PodLost(f"{chunk.offset - size} bytes of {chunk.file} are missing")
-        if fresh := chunk.data[size - chunk.offset :]:
-            with path.open("ab") as file:
+        _no_gap(chunk, _size(path))
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            size = os.fstat(file.fileno()).st_size
+            _no_gap(chunk, size)
+            if fresh := chunk.data[size - chunk.offset :]:
                 file.write(fresh)
+
+
+def _no_gap(chunk: Chunk, size: int) -> None:
+    if chunk.offset > size:
+        raise PodLost(f"{chunk.offset - size} bytes of {chunk.file} are missing")
 
 
 class JobStream:

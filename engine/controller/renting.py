@@ -31,6 +31,7 @@ from engine.pods.runpod_pod import RunPodPod
 from engine.records import Job
 from engine.store.base import Store
 from engine.supervisor.guarded import kept_file
+from engine.supervisor.locks import Lock
 
 _LONGEST: Final = 60.0
 """Seconds between two tries to fetch from, or to end, a machine that does not answer."""
@@ -115,15 +116,28 @@ class Renting:
         job = await asyncio.to_thread(self._store.job, job_id)
         if job.provider != "runpod" or not job.status.ended:
             return
+        lock = Lock(self._home.machine(job_id) / "ending.lock")
         try:
-            pod = self._pods.rented(job_id)
-            if not pod.placement.may_bill:
-                return
-            if not await self._fetched(job):
-                return
+            await self._alone(lock)
+            kept = await asyncio.to_thread(self._pods.placements.of, job_id)
+            if kept is not None and kept.may_bill and await self._fetched(job):
+                await self._end_for_sure(job)
         except PodError as error:
             self.trouble[job_id] = str(error)
-            return
+        finally:
+            lock.release()
+
+    async def _alone(self, lock: Lock) -> None:
+        """Wait until no other process of this home fetches from that machine, or ends it."""
+        try:
+            while not await asyncio.to_thread(lock.take):  # noqa: ASYNC110
+                await asyncio.sleep(1)
+        except OSError as error:
+            raise PodError(f"{lock.path}: can't be written ({error.strerror})") from None
+
+    async def _end_for_sure(self, job: Job) -> None:
+        """Terminate the machine of a job, and try again until it is gone."""
+        job_id = job.id
         for attempt in count():
             try:
                 await self.end(job_id, "its job has ended")

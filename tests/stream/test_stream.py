@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -310,3 +311,21 @@ async def test_a_stream_ends_when_nobody_writes_any_more(store: SQLiteStore, her
     write(here.job(JOB), range(5))
     await ends(JobStream(store, LocalPod(here), here, JOB))
     assert seqs(store) == [1, 2, 3, 4, 5]
+
+
+def test_two_processes_that_mirror_the_same_job_double_nothing(tmp_path: Path) -> None:
+    """The app and a command may follow at the same time; a file's lock is each opening's own."""
+    data = b"".join(b"line %d\n" % number for number in range(4000))
+    folder = JobFolder(tmp_path / "mirror")
+
+    def follow() -> None:
+        mirror = Mirror(folder)
+        for start in range(0, len(data), 50):
+            mirror.take(Chunk("train.log", start, data[start : start + 50]))
+
+    followers = [threading.Thread(target=follow) for _ in range(4)]
+    for follower in followers:
+        follower.start()
+    for follower in followers:
+        follower.join()
+    assert folder.log.read_bytes() == data
