@@ -72,6 +72,7 @@ class Api:
 
     def __init__(self, url: str, pod_id: str, key: str, timeout: float = 20.0) -> None:
         self._pod, self._key, self._timeout = f"{url.rstrip('/')}/v2/pods/{pod_id}", key, timeout
+        self._opener = urllib.request.build_opener(_Straight)
 
     def prove(self) -> Proof:
         """Read the pod, then ask for what a running pod is refused by its state, not by its key."""
@@ -100,7 +101,7 @@ class Api:
         }
         request = urllib.request.Request(self._pod + path, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:
+            with self._opener.open(request, timeout=self._timeout) as answer:
                 text = answer.read(1 << 20)
         except urllib.error.HTTPError as error:
             raise _refusal(error) from None
@@ -112,6 +113,13 @@ class Api:
         except ValueError:
             raise ProviderDown("the provider's answer makes no sense") from None
         return shown if isinstance(shown, dict) else {}
+
+
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection: the key would go along."""
+
+    def redirect_request(self, *what: Any) -> None:
+        """Nothing: the answer stands as it is."""
 
 
 class Tool:
@@ -209,8 +217,8 @@ def _refusal(error: urllib.error.HTTPError) -> ProviderError:
         return Forbidden("the pod's own key may not do that (403)")
     if code == 404:
         return NoSuchPod("the provider knows no such pod (404)")
-    if code == 409:
-        return Conflict("the pod's state does not allow it (409)")
+    if code in (400, 409, 422):
+        return Conflict(f"the pod's state does not allow it ({code})")
     if code == 429:
         return RateLimited("asked too often (429)", retry_after=_seconds(error.headers.get("Retry-After")))
     return ProviderDown(f"the provider answers with {code}")

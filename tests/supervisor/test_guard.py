@@ -69,6 +69,37 @@ def test_saving_is_due_at_95_percent(spent: float, due: bool) -> None:
     assert Limits(max_cost_usd=100).save_due(1e9) is None
 
 
+RENTED = {"provider": "runpod", "cost_per_hour": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("limits", "pod", "hours", "last"),
+    [
+        # An hour of fetching is $ 2: the run has $ 8 of the 10, which is four hours.
+        ({"max_cost_usd": 10.0, "retrieve_minutes": 60}, RENTED, 4.0, 5.0),
+        # Half the cap at most is kept for fetching.
+        ({"max_cost_usd": 2.0, "retrieve_minutes": 600}, RENTED, 0.5, 1.0),
+        ({"max_hours": 3, "retrieve_minutes": 30}, RENTED, 3.0, 3.5),
+        ({"max_hours": 3, "max_cost_usd": 5.0, "retrieve_minutes": 0}, RENTED, 2.5, 2.5),
+        # Where nobody rents, nothing is kept back.
+        ({"max_cost_usd": 10.0, "retrieve_minutes": 60}, {**RENTED, "provider": "ssh"}, 5.0, 5.0),
+    ],
+)
+def test_the_minutes_for_fetching_are_paid_from_the_cap(
+    limits: dict[str, float], pod: dict[str, object], hours: float, last: float
+) -> None:
+    found = Limits.of({"limits": limits, "pod": pod})
+    assert found.reached(3600 * hours - 1) is None
+    assert found.reached(3600 * hours + 1)
+    assert found.pod_seconds == 3600 * last
+
+
+def test_the_dearer_rate_counts_and_an_unknown_one_changes_nothing() -> None:
+    limits = Limits.of({"limits": {"max_cost_usd": 4.0}, "pod": RENTED})
+    assert limits.at(4.0).pod_seconds == 3600
+    assert limits.at(None) == limits
+
+
 def test_a_disk_that_fills_up_is_saved_ahead_of(small_disk: Path) -> None:
     bench = Bench(small_disk / "job")
     try:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -42,7 +43,7 @@ class Pod:
     def __init__(self, emulator: Emulator, folder: Path, spec: JobSpec, **changes: Any) -> None:
         self.emulator, self.root, self.spec = emulator, folder / "podium", spec
         rate, environment = changes.pop("rate", 1.0), changes.pop("environment", None)
-        url = changes.pop("url", emulator.url)
+        url, cluster = changes.pop("url", emulator.url), changes.pop("cluster", None)
         timing = {**BRISK, **changes.pop("timing", {})}
         started = boot(
             spec,
@@ -57,7 +58,8 @@ class Pod:
         if volume := VOLUMES.get(folder.name):
             env["PODIUM_POD"] = _with(env["PODIUM_POD"], volume=volume)
         asked = {"name": "podium-a-job", "image": "i", "gpu": {"id": "NVIDIA L40S", "count": 1}}
-        self.pod = emulator.account.rent({**asked, "args": started.args, "env": env, "cloud": "SECURE"})
+        asked |= {"args": started.args, "env": env, "cloud": "SECURE"}
+        self.pod = emulator.account.rent(asked, cluster, 0 if cluster else None)
         self.machine = Machine(emulator, self.pod, folder, environment=environment)
         self.job = JobFolder(self.root / "jobs" / JOB)
         self.supervisor: subprocess.Popen[bytes] | None = None
@@ -310,6 +312,113 @@ def test_heartbeats_say_when_the_guard_was_last_proven(rent: Rent) -> None:
     assert 0 <= guard["proven_s"] < 30
     assert guard["max_hours"] == 1
     assert guard["hours"] > 0
+
+
+RUNPODCTL = """#!/bin/sh
+echo "$@" >>{calls}
+"""
+
+
+@pytest.fixture
+def runpodctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The vendor's tool, and what it was asked."""
+    tools, calls = tmp_path / "vendor", tmp_path / "calls"
+    tools.mkdir()
+    (tools / "runpodctl").write_text(RUNPODCTL.format(calls=calls))
+    (tools / "runpodctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    return calls
+
+
+def test_where_the_api_refuses_the_pods_key_the_vendors_tool_is_the_way(
+    rent: Rent, runpod: Emulator, runpodctl: Path
+) -> None:
+    runpod.fault(r"/v2/pods/", Fault(403), times=10_000)
+    pod = rent(grace_minutes=1 / 60)
+    proven(pod)
+    until(lambda: f"pod delete {pod.pod.id}" in runpodctl.read_text(), "the tool is told to end it")
+    assert f"pod get {pod.pod.id}" in runpodctl.read_text()
+
+
+def test_a_machine_on_which_no_guard_can_live_is_ended_by_the_vendors_tool(
+    rent: Rent, runpodctl: Path
+) -> None:
+    pod = rent(python="/bin/false", environment={"PODIUM_RESTART_SECONDS": "0"})
+    until(lambda: runpodctl.exists() and f"pod stop {pod.pod.id}" in runpodctl.read_text(), "ended")
+
+
+def test_one_pod_of_a_cluster_says_that_it_cannot_end_it_and_trains(rent: Rent) -> None:
+    pod = rent(cluster="c1", limits={"retrieve_minutes": 5})
+    until(lambda: pod.state().get("clustered"), "looked")
+    pod.bring(standin.argv(steps=5))
+    until(pod.job.exit.exists, "the job ends")
+    assert read_json(pod.job.exit)["status"] == "completed"
+    (told,) = [data for data in pod.events(EventType.ALERT) if data["alert"] == "guard"]
+    assert "up to the laptop" in told["message"]
+
+
+def test_a_network_that_dies_during_the_run_changes_nothing_about_its_end(
+    rent: Rent, runpod: Emulator
+) -> None:
+    with Wire(runpod.url) as wire:
+        pod = rent(limits={"max_hours": 4 / 3600, "retrieve_minutes": 1 / 60}, url=wire.url)
+        proven(pod)
+        pod.bring(standin.argv(steps=100_000, delay=0.02, every=100_000))
+        until(lambda: pod.events(EventType.TRAIN), "training")
+        wire.cut()
+        until(pod.job.exit.exists, "the run ends")
+        assert pod.events(EventType.CHECKPOINT)
+        until(lambda: "can't be reached" in pod.state().get("trouble", ""), "in vain")
+        assert pod.pod.events == ["created"]
+        wire.mend()
+        until(until_gone(pod.machine), "the pod ends")
+    secrets = [pod.pod.key.encode()]
+    files = [path for path in pod.machine.folder.rglob("*") if path.is_file()]
+    assert not [path for path in files for secret in secrets if secret in path.read_bytes()]
+
+
+class Wire:
+    """The way to a server, which can be cut: a relay on a port of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._to = ("127.0.0.1", int(url.rpartition(":")[2]))
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        self._whole = True
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Wire:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+    def cut(self) -> None:
+        self._whole = False
+
+    def mend(self) -> None:
+        self._whole = True
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._server.accept()
+                if not self._whole:
+                    near.close()
+                    continue
+                far = socket.create_connection(self._to)
+                for source, target in ((near, far), (far, near)):
+                    threading.Thread(target=_pump, args=(source, target), daemon=True).start()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    for each in (source, target):
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_dead_network_keeps_the_guard_trying(rent: Rent, runpod: Emulator) -> None:
