@@ -50,7 +50,7 @@ $(RUN): $(MADE) pyproject.toml constraints.txt
 
 $(DEV): $(MADE) pyproject.toml constraints.txt
 	@echo "[2/2] installing Podium, what it trains with and what tests it; this takes some minutes, once" >&2
-	@$(PIP) -e '.[train,runpod,dev]' >&2
+	@$(PIP) -e '.[train,runpod,supabase,dev]' >&2
 	@touch $(RUN) $@
 
 # An environment works only where it was made: a copied or moved one is made anew.

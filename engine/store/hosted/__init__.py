@@ -1,0 +1,1 @@
+"""The hosted store's server side: its schema, how it is applied, and who may do what there."""

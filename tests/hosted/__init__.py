@@ -1,0 +1,1 @@
+"""Tests of the hosted store, on a real PostgreSQL."""

@@ -1,0 +1,99 @@
+"""A real PostgreSQL that looks like a Supabase project: its roles, its auth schema, its default grants."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from engine.store.hosted.migrate import migrate
+
+SUPABASE = """
+CREATE SCHEMA auth;
+DO $$ BEGIN
+    CREATE ROLE anon NOLOGIN; CREATE ROLE authenticated NOLOGIN; CREATE ROLE service_role NOLOGIN BYPASSRLS;
+EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+GRANT USAGE ON SCHEMA public, auth TO anon, authenticated, service_role;
+CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS $$
+    SELECT nullif(current_setting('request.jwt.claims', true)::json ->> 'sub', '')::uuid
+$$;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated, service_role;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO anon, authenticated, service_role;
+"""
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The connection string of a server of this session's own, on a Unix socket."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    import pgserver.postgres_server
+
+    # A socket's path may have no more than 107 bytes.
+    folder = Path(f"/tmp/podium-pg-{uuid.uuid4().hex[:8]}")
+    running = pgserver.postgres_server.get_server(folder, cleanup_mode="delete")
+    yield running.get_uri()
+    running.cleanup()
+
+
+@contextmanager
+def database(server: str, template: str = "template1") -> Iterator[str]:
+    """A database made from another one, and dropped at the end."""
+    name = f"project_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as db:
+        db.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+    yield server.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(server, autocommit=True) as db:
+        db.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def name_of(url: str) -> str:
+    """The database of a connection string."""
+    return url.split("/")[3].split("?")[0]
+
+
+@pytest.fixture(scope="session")
+def fresh(server: str) -> Iterator[str]:
+    """What each project begins as."""
+    with database(server) as url:
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute(SUPABASE.encode())
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated(server: str, fresh: str) -> Iterator[str]:
+    """A project with our schema, to be copied."""
+    with database(server, name_of(fresh)) as url:
+        migrate(url)
+        yield url
+
+
+@pytest.fixture
+def project(server: str, fresh: str) -> Iterator[str]:
+    """A fresh project without our tables."""
+    with database(server, name_of(fresh)) as url:
+        yield url
+
+
+@pytest.fixture
+def hosted(server: str, migrated: str) -> Iterator[str]:
+    """A project with our schema."""
+    with database(server, name_of(migrated)) as url:
+        yield url
+
+
+@contextmanager
+def acting(url: str, role: str, user: str = "") -> Iterator[psycopg.Connection[Any]]:
+    """A transaction as the REST server makes one: under a role, with the claims of who is signed in."""
+    with psycopg.connect(url) as db:
+        db.execute(f"SET LOCAL ROLE {role}")
+        db.execute("SELECT set_config('request.jwt.claims', %s, true)", (json.dumps({"sub": user}),))
+        yield db
