@@ -43,12 +43,15 @@ def test_states(snap_compare: Compare, log: str, state: str, size: tuple[int, in
     assert snap_compare(app, terminal_size=size, run_before=after())
 
 
-@pytest.mark.parametrize("state", ["live", "eight_gpus"])
+@pytest.mark.parametrize("state", STATES)
 def test_a_large_terminal(snap_compare: Compare, log: str, state: str) -> None:
     assert snap_compare(PodiumApp(FakeDesk(STATES[state], log)), terminal_size=LARGE, run_before=after())
 
 
-@pytest.mark.parametrize("tabs", [1, 2, 3, 4], ids=["checkpoints", "machine", "verdict", "log"])
+PANES = ["checkpoints", "machine", "verdict", "log", "predictions", "events"]
+
+
+@pytest.mark.parametrize("tabs", range(1, 7), ids=PANES)
 def test_panes_of_a_small_terminal(snap_compare: Compare, log: str, tabs: int) -> None:
     app = PodiumApp(FakeDesk(STATES["live"], log))
     assert snap_compare(app, terminal_size=SMALL, run_before=after(*["tab"] * tabs))
@@ -59,6 +62,14 @@ LOOKS = {
     "zoomed": ("plus", "plus"),
     "log_y": ("Y",),
     "dollars": ("X", "X", "X", "X"),
+    "grid": ("M",),
+    "band": ("E", "plus"),
+    "metrics": ("m", "down", "space", "space"),
+    "predictions": ("p",),
+    "events": ("v",),
+    "one_pane": ("o", "F"),
+    "jump": ("o", "J", "5", "0", "percent_sign"),
+    "no_times": ("o", "t"),
     "filtered_log": ("o", "slash", "w", "a", "r", "n", "enter"),
     "help": ("question_mark",),
     "confirm": ("s",),

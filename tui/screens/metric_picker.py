@@ -51,6 +51,14 @@ def _searched(group: Group) -> str:
     return f"{group.name} {' '.join(group.metrics)}".casefold()
 
 
+class Search(Input):
+    """An entry for words without spaces: that key marks."""
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """Is the key text?"""
+        return key != "space" and super().check_consume_key(key, character)
+
+
 class MetricPicker(ModalScreen[tuple[str, ...]]):
     """Choose what is drawn; dismissed with the names of groups, or with none when nothing is to change.
 
@@ -71,7 +79,7 @@ class MetricPicker(ModalScreen[tuple[str, ...]]):
     def __init__(self, groups: Sequence[Group], shown: Sequence[str]) -> None:
         super().__init__()
         self._list = GroupList(groups, shown if len(shown) > 1 else ())
-        self._entry = Input(placeholder="type to search", compact=True)
+        self._entry = Search(placeholder="type to search", compact=True)
 
     def compose(self) -> ComposeResult:
         """Entry, list, keys."""
