@@ -61,6 +61,10 @@ def _ask(wish: str, names: tuple[str, ...], wait: bool, as_json: bool) -> None:
             return [store.job(job.id) for job in jobs]
 
         found = carry_out(store, ask)
+    for job in found:
+        if wish == "pause" and job.provider == "runpod":
+            hint = f"podium pods stop {job.pod_id} lets go of its GPUs and keeps its disk"
+            line(one_line(f"The pod of {job.name} bills on: {hint}."), err=True)
     if as_json:
         emit("jobs", found)
     elif not wait or any(job.status.live for job in found):

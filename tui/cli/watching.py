@@ -21,13 +21,17 @@ PERIOD: Final = 0.25
 
 
 async def watch(controller: Controller, store: Store, jobs: Sequence[Job], say: Say) -> list[Job]:
-    """Tell of each change of state and each checkpoint, and return the jobs as they ended."""
+    """Tell of each change of state, each checkpoint and each trouble, and return the jobs as they ended."""
     reporters = [Reporter(store, job, say) for job in jobs]
+    trouble = ""
     settled = asyncio.create_task(controller.settle([job.id for job in jobs]))
     try:
         while not settled.done():
             for reporter in reporters:
                 await asyncio.to_thread(reporter.look)
+            if controller.trouble not in (trouble, controller.met, ""):
+                say(controller.trouble)
+            trouble = controller.trouble
             await asyncio.wait([settled], timeout=PERIOD)
         for reporter in reporters:
             await asyncio.to_thread(reporter.look)
