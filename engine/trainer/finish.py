@@ -33,6 +33,8 @@ _ASIDE: Final = ".final.tmp"
 
 _FOR_RESUMING: Final = (
     "optimizer.pt",
+    "optimizer.bin",
+    "pytorch_model_fsdp.bin",
     "scheduler.pt",
     "scaler.pt",
     "rng_state*.pth",

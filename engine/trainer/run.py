@@ -10,7 +10,17 @@ from engine.errors import TrainingError
 from engine.job.events import EventType, EventWriter, Phase
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
-from engine.trainer import bookkeeping, checkpoints, divergence, exhaustion, failures, log, memory, setup
+from engine.trainer import (
+    bookkeeping,
+    checkpoints,
+    divergence,
+    exhaustion,
+    failures,
+    log,
+    memory,
+    setup,
+    sharding,
+)
 from engine.trainer.attempt import Attempt
 from engine.trainer.distributed import Ranks
 from engine.trainer.divergence import Diverged
@@ -127,6 +137,8 @@ def _train(attempt: Attempt, data: setup.Data) -> Outcome:
     divergence.heed(attempt)
     with attempt.stop.at_once():
         trainer, total_steps = setup.build(attempt, data, resumed)
+        if resumed is not None:
+            sharding.check(resumed.path, trainer)
     # SIGTERM may have forced the checkpoint before its evaluation was done: it gets it now.
     owed = resumed is not None and resumed.score is None and _evaluated_at(trainer, resumed.step, total_steps)
     done = attempt.progress.finished or (resumed is not None and resumed.step >= total_steps)

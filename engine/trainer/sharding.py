@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from engine.errors import TrainingError
 from engine.job.spec import JobSpec
 from engine.trainer.distributed import Ranks
 from engine.trainer.machine import Machine
@@ -29,6 +31,22 @@ def arguments(spec: JobSpec, ranks: Ranks, machine: Machine) -> dict[str, Any]:
     if spec.distributed.strategy == "fsdp":
         return {**found, "fsdp": True, "fsdp_config": fsdp(spec), "activation_checkpointing": False}
     return found
+
+
+def check(checkpoint: Path, trainer: Any) -> None:
+    """Can the optimizer's state in a checkpoint be read by ranks that share the model as these do?
+
+    Raises:
+        TrainingError: It was saved in the other way.
+    """
+    split = (checkpoint / "optimizer.bin").exists()
+    if split != bool(trainer.is_fsdp_enabled):
+        was = "by ranks that split the model (fsdp)" if split else "by ranks that did not split the model"
+        raise TrainingError(
+            "spec",
+            f"{checkpoint.name} was saved {was}: its optimizer can't be read in another way",
+            "Go on with the distributed.strategy that the job was begun with, on as good a machine.",
+        )
 
 
 def fsdp(spec: JobSpec) -> dict[str, Any]:

@@ -157,6 +157,71 @@ def test_a_rank_lost_on_another_machine_ends_the_attempt_and_both_go_on_from_the
     assert not second.final.exists()
 
 
+FSDP_ON_CPUS = """
+import os
+if os.environ.get("RANK"):
+    # accelerate splits models among GPUs alone; torch can among CPUs, too.
+    from accelerate import state
+    from accelerate.accelerator import Accelerator
+    from accelerate.utils import DistributedType
+    from torch.distributed._functional_collectives import AsyncCollectiveTensor
+    from engine.trainer import machine
+
+    began, adapted, gathered = state.AcceleratorState.__init__, machine.adapt, Accelerator.get_state_dict
+
+    def begin(self, *arguments, **options):
+        began(self, *arguments, **options)
+        if (plugin := options.get("fsdp_plugin")) is not None:
+            self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, plugin
+            state.PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+
+    def gather(self, *arguments, **options):
+        # Where tensors come from a GPU, moving them has waited for them.
+        found = gathered(self, *arguments, **options)
+        late = AsyncCollectiveTensor
+        return {name: item.wait() if isinstance(item, late) else item for name, item in found.items()}
+
+    def adapt(spec, here):
+        found, fallbacks = adapted(spec, here)
+        return found.model_copy(update={"distributed": spec.distributed}), fallbacks
+
+    state.AcceleratorState.__init__, machine.adapt, Accelerator.get_state_dict = begin, adapt, gather
+"""
+
+
+def test_ranks_that_split_the_model_learn_the_same_and_save_whole_checkpoints(
+    tmp_path: Path, machines: Machines
+) -> None:
+    """FSDP2 as accelerate sets it up, on CPUs: what is left to GPUs are their kernels and NCCL."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    one = jobs.make_job(tmp_path / "one", training(batch_size=4))
+    jobs.run_here(one)
+    (tmp_path / "cpus").mkdir()
+    (tmp_path / "cpus" / "sitecustomize.py").write_text(FSDP_ON_CPUS)
+    changes = {
+        **training(batch_size=2, eval_batch_size=2),
+        "predictions": {"enabled": True, "sample_count": 1, "max_new_tokens": 4},
+        "distributed": {"processes": 2, "strategy": "fsdp"},
+    }
+    two = jobs.make_job(tmp_path / "two", changes)
+    supervisor = machines.start(two, PYTHONPATH=os.pathsep.join([str(tmp_path / "cpus"), str(ROOT)]))
+    assert supervisor.wait(120) == 0
+    assert read_json(two.exit)["status"] == "completed", two.log.read_text()
+    assert_same(two, one)
+    assert [event.step for event in jobs.events(two, "prediction")] == [4, 8, 12, 14]
+    files = jobs.manifest(two.checkpoint(14))["files"]
+    # The optimizer's name is what tells that it was split.
+    assert "optimizer.bin" in files and "optimizer.pt" not in files
+    whole, expected = (
+        AutoModelForCausalLM.from_pretrained(folder.final).state_dict() for folder in (two, one)
+    )
+    for name, weights in expected.items():
+        torch.testing.assert_close(whole[name], weights, rtol=1e-3, atol=1e-4, msg=name)
+    assert not list(two.final.glob("*.bin"))
+
+
 NARROW = """
 import os
 if os.environ.get("RANK") == "1":
