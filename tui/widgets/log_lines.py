@@ -131,8 +131,7 @@ class LogLines:
             case "share":
                 return int(min(wanted.value, 100) / 100 * (self.lines - 1)) if self.lines else None
             case "time":
-                after = self._at_time(wanted.value, first, self.lines)
-                return self._at_time(wanted.value, 0, first) if after is None else after
+                return self._at_time(wanted.value, first)
         return self._told_at(wanted)
 
     def _told_at(self, wanted: Wanted) -> int | None:
@@ -156,17 +155,25 @@ class LogLines:
                 return number, told
         return first, None
 
-    def _at_time(self, second: float, first: int, last: int) -> int | None:
-        """The first of some lines at which the time of day goes past a second."""
-        before: int | None = None
+    def _at_time(self, second: float, first: int) -> int | None:
+        """The next line, around the end, at which the time of day goes past a second of it.
+
+        Where it never does, the log may have begun after it: then the first line that is later.
+        """
+        for begin, end in ((first, self.lines), (0, first)):
+            before: int | None = None
+            for number, here in self._clock(begin, end):
+                if before is not None and here >= second and (before < second or before > here):
+                    return number
+                before = here
+        return next((number for number, here in self._clock(0, self.lines) if here >= second), None)
+
+    def _clock(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """Of some lines those that begin with a time, each with its second of the day."""
         for begin, until in self.log.slices(first, last):
             base = self.log.span(begin)[0]
             for found in CLOCK.finditer(self.log.read(base, self.log.span(until - 1)[1])):
-                here = second_of_day(found.groups())
-                if here >= second and (before is None or before < second or before > here):
-                    return self.log.number_at(base + found.start())
-                before = here
-        return None
+                yield self.log.number_at(base + found.start()), second_of_day(found.groups())
 
     def told(self, kind: str, number: int) -> float | None:
         """The step or the epoch that a line tells; None when it tells none."""
