@@ -93,6 +93,19 @@ def test_a_pod_is_known_by_its_name_alone_and_says_how_old_and_idle_it_is(
     assert {"age_seconds", "idle_seconds", "cost_so_far"} <= set(pod)
 
 
+def test_a_run_whose_pod_is_terminated_by_hand_is_over_and_volumes_are_shown(
+    podium: Podium, account: Emulator, home: Path
+) -> None:
+    pod = rent(account, "podium-a")
+    add_job(home, status=Status.RUNNING, pod_id=pod.id).close()
+    account.account.rent_volume({"name": "models", "size": 100, "dataCenter": "US-KS-2"})
+    assert "models (100 GB, US-KS-2)" in podium("pods").stdout
+    assert podium("pods", "terminate", pod.id, "--yes").returncode == 0
+    (job,) = json.loads(podium("jobs", "--json").stdout)["jobs"]
+    assert (job["status"], job["pod_status"]) == ("cancelled", "terminated")
+    assert "terminated by the user" in job["error_message"]
+
+
 def test_reap_shows_and_does_nothing_until_it_is_told_to(
     podium: Podium, account: Emulator, home: Path
 ) -> None:

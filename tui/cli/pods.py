@@ -13,14 +13,16 @@ import click
 from engine.analysis import format as words
 from engine.errors import BadInput, ProviderError
 from engine.home import Home
+from engine.job.events import Status
 from tui.cli.account import Belonging, belonging, busy, facts
 from tui.cli.errors import FAILED, complain
 from tui.cli.options import json_option
 from tui.cli.output import emit, interactive, line, one_line, table
-from tui.cli.workplace import up_to_date
+from tui.cli.workplace import opened, up_to_date
 
 if TYPE_CHECKING:
-    from engine.pods.provider import Provider
+    from engine.pods.provider import Provider, Volume
+    from engine.records import Job
     from engine.store.base import Store
 
 T = TypeVar("T")
@@ -39,13 +41,15 @@ def pods(context: click.Context, as_json: bool) -> None:
     """List all that the RunPod account runs, with what it costs an hour; a stray belongs to no run here."""
     if context.invoked_subcommand is not None:
         return
-    found = _all()
+    found, volumes = _all(), _with_provider(lambda provider: provider.volumes())
     if as_json:
-        emit("pods", [facts(item) for item in found])
-    elif found:
+        emit("pods", [facts(item) for item in found], volumes=volumes)
+        return
+    if found:
         _show(found)
     else:
         line("The account runs nothing.")
+    _show_volumes(volumes)
 
 
 @pods.command()
@@ -169,6 +173,13 @@ def _show(found: Sequence[Belonging]) -> None:
     line(f"Together {words.dollars(hourly)} an hour; {strays} of {len(found)} belong to no run here.")
 
 
+def _show_volumes(volumes: Sequence[Volume]) -> None:
+    """Network volumes bill until they are deleted, whether a pod uses them or not."""
+    if volumes:
+        shown = ", ".join(f"{volume.name} ({volume.size_gb} GB, {volume.data_center})" for volume in volumes)
+        line(one_line(f"Network volumes, which bill until they are deleted: {shown}."))
+
+
 def _row(item: Belonging) -> tuple[str, ...]:
     pod, percent = item.pod, busy(item.pod)
     return (
@@ -223,8 +234,6 @@ def _done(item: Belonging, what: str, deed: Callable[[Provider], Awaitable[Any]]
 
 async def _end(provider: Provider, items: Sequence[Belonging]) -> list[Belonging]:
     """Terminate pods, each until the provider confirms that it is gone; those for which it did."""
-    from engine.pods.placements import Placements
-
     ended: list[Belonging] = []
     clusters: set[str] = set()
     for item in items:
@@ -239,9 +248,19 @@ async def _end(provider: Provider, items: Sequence[Belonging]) -> list[Belonging
             continue
         ended.append(item)
         if item.job is not None:
-            placements = Placements(Home.default())
-            await asyncio.to_thread(placements.gone, item.job.id, "its pod was terminated by the user")
+            await asyncio.to_thread(_remember, item.job)
     return ended
+
+
+def _remember(job: Job) -> None:
+    """Write down that a run's pod is gone, and that the run is over with it."""
+    from engine.pods.placements import Placements
+
+    why = "its pod was terminated by the user"
+    Placements(Home.default()).gone(job.id, why)
+    ended = {"status": Status.CANCELLED, "error_message": why, "completed_at": datetime.now(UTC)}
+    with opened() as store:
+        store.update(job.id, pod_status="terminated", **({} if job.status.ended else ended))
 
 
 def _with_provider(deed: Callable[[Provider], Awaitable[T]]) -> T:
