@@ -79,9 +79,13 @@ class Attempt:
 
     def phase(self, phase: Phase, step: int | None = None, **about: Any) -> None:
         """Tell what the job is busy with now, and the most GPU memory that it took before."""
+        self.tell_peak(phase, step)
+        self.events.append(EventType.PHASE, step, phase=phase, **about)
+
+    def tell_peak(self, phase: Phase, step: int | None = None) -> None:
+        """Tell the most GPU memory that was taken before a phase, where that is news."""
         if (took := self.peaks.turn(phase)) is not None:
             self.events.append(EventType.MEMORY, step, **took)
-        self.events.append(EventType.PHASE, step, phase=phase, **about)
 
     def alert(
         self, name: str, message: str, severity: Literal["info", "warning", "error"], step: int | None = None

@@ -64,6 +64,7 @@ def finish(attempt: Attempt, best: checkpoints.Checkpoint, data: Data) -> None:
     made = read_json(final / MADE)
     pushed = _push(attempt, spec, best.step) if spec.finish.push_to_hub is not None else None
     newest = checkpoints.readable(attempt.folder)[0]
+    attempt.tell_peak(Phase.IDLE, newest.step)
     attempt.events.append(
         EventType.RESULT,
         newest.step,

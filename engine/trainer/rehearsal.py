@@ -13,11 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.job.events import Phase
 from engine.job.spec import JobSpec
-from engine.trainer import checkpoints, log, memory
+from engine.trainer import log, memory
 from engine.trainer.attempt import Attempt
 from engine.trainer.hooks import PodiumTrainer
 from engine.trainer.stop import StopNow
@@ -139,13 +140,14 @@ class Rehearsal(_Base):
 
     def _save(self, tried: Tried) -> None:
         """A checkpoint, aside; afterwards it is gone. Tells when the disk is too small for the run."""
-        attempt, place = self.attempt, checkpoints.staging(self.attempt.folder)
+        # Each rank has a place of its own to save in.
+        attempt, place = self.attempt, Path(self.trainer.args.output_dir)
         trainer: Any = super(PodiumTrainer, self.trainer)
         trainer._save_checkpoint(self.trainer.model, None)
         written = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
         weights = sum(item.numel() for item in self.trainer.model.parameters() if item.requires_grad)
         tried.checkpoint_bytes = written + weights * _STATE_BYTES
-        shutil.rmtree(place)
+        shutil.rmtree(place, ignore_errors=True)
         count = (attempt.spec.training.keep_checkpoints or 0) + 3
         free = shutil.disk_usage(attempt.folder.path).free
         if free < count * tried.checkpoint_bytes:
