@@ -10,12 +10,14 @@ from textual.pilot import Pilot
 
 from engine.analysis.snapshot import Question, Snapshot
 from engine.job.events import Status
-from tests.tui.fabricated import NOW, STATES, FakeDesk, a_job, a_snapshot, live
+from engine.records import Alert
+from tests.tui.fabricated import NOW, STATES, FakeDesk, a_detail, a_job, a_snapshot, host_history, live
 from tests.tui.steps import press, settled, until
 from tui.app import PodiumApp
 from tui.widgets.chart import Chart
 from tui.widgets.checkpoints import CheckpointList
 from tui.widgets.log_view import LogView
+from tui.widgets.machine import MachineView
 from tui.widgets.run_header import RunHeader
 
 
@@ -95,6 +97,17 @@ async def test_a_machine_without_gpu_shows_what_it_has() -> None:
     assert "5.1 / 16 GB" in text
     assert "util" not in text
     assert "this machine is yours" in text
+
+
+@pytest.mark.parametrize(
+    ("alert", "words"),
+    [("gpu_tool", "nvidia-smi does not answer"), ("disk_warning", "no GPU is seen there")],
+)
+def test_gpus_that_are_not_to_be_seen_are_said(alert: str, words: str) -> None:
+    """A hung tool and a missing GPU look the same in the figures, and are not the same."""
+    told = Alert("r", NOW, alert, "warning", "text")
+    detail = a_detail(host=host_history(gpus=0), alerts=(told,))
+    assert words in MachineView().draw(detail, 60).plain
 
 
 async def test_the_best_checkpoint_stands_first_with_its_parts(app: PodiumApp) -> None:

@@ -60,8 +60,11 @@ def in_short(gpu: Gpu, host: Sequence[HostSample], width: int) -> Content:
 
 
 def warnings(detail: JobDetail, host: Sequence[HostSample]) -> Iterator[Content]:
-    """What is paid for and not used."""
-    if not host or not host[-1].gpus or detail.job.status.ended:
+    """What is paid for and not used, or not to be seen."""
+    if not host or detail.job.status.ended:
+        return
+    if not host[-1].gpus:
+        yield from _unseen(detail)
         return
     idle = {gpu.index: idle_seconds(host, gpu.index) for gpu in host[-1].gpus}
     for seconds in sorted(set(idle.values()), reverse=True):
@@ -73,6 +76,14 @@ def warnings(detail: JobDetail, host: Sequence[HostSample]) -> Iterator[Content]
     settled = detail.job.phase == Phase.TRAIN and (detail.job.current_step or 0) >= SETTLED
     if settled and len(host) >= ENOUGH and mean is not None and mean < BUSY and not any(idle.values()):
         yield Content.styled(f"{mean:.0f} % busy, below {BUSY:.0f} %: raise the batch", "$warning")
+
+
+def _unseen(detail: JobDetail) -> Iterator[Content]:
+    """Why there are no figures: the driver's tool hangs, or there is no GPU where one is paid for."""
+    if any(alert.alert == "gpu_tool" for alert in detail.alerts):
+        yield Content.styled("nvidia-smi does not answer: the GPUs' figures are missing", "$warning")
+    elif detail.job.provider == "runpod":
+        yield Content.styled("no GPU is seen there", "bold $error")
 
 
 def _style(value: float | None) -> str:
