@@ -234,6 +234,11 @@ class PodiumApp(Commanding, App[None]):
         if self.snapshot is None:
             return
         warning = wish.warning(self.snapshot)
+        if not warning:
+            price = await self._told(self.desk.price(wish))
+            if price is None:  # it could not be told, and why was said
+                return
+            warning = price
         if warning and not await self.push_screen_wait(Confirm(warning, wish.label())):
             return
         if done := await self._told(self.desk.carry_out(wish)):

@@ -48,6 +48,10 @@ class Desk(Protocol):
         """Do what the wish asks for and return a line that says what was done, or nothing."""
         ...
 
+    async def price(self, wish: Wish) -> str:
+        """What a wish costs, to be agreed to first; empty when it costs nothing."""
+        ...
+
     def now(self) -> datetime:
         """The moment that ages are shown against, UTC."""
         ...
@@ -145,6 +149,15 @@ class EngineDesk:
             return self._trouble or "Nothing can be done: the jobs could not be opened."
         return await DEEDS[type(wish)](self._controller, wish)
 
+    async def price(self, wish: Wish) -> str:
+        """Of an endpoint, what its worker costs."""
+        if not isinstance(wish, wishes.DeployBest) or not wish.serverless:
+            return ""
+        await self._settled.wait()
+        from tui.deploying import price
+
+        return await price(self._controller, wish) if self._controller else ""
+
     def now(self) -> datetime:
         """The present moment."""
         return datetime.now(UTC)
@@ -222,6 +235,13 @@ async def _pull(controller: Controller, wish: Wish) -> str:
     return "\n".join(said)
 
 
+async def _deploy(controller: Controller, wish: Wish) -> str:
+    from tui.deploying import deployed
+
+    assert isinstance(wish, wishes.DeployBest)
+    return await deployed(controller, wish)
+
+
 DEEDS: Final[Mapping[type[Wish], Deed]] = {
     wishes.StopJob: _each("stop", "Asked to stop; it saves a checkpoint first."),
     wishes.PauseJob: _each("pause", "Asked to pause; it saves a checkpoint first."),
@@ -232,6 +252,7 @@ DEEDS: Final[Mapping[type[Wish], Deed]] = {
     wishes.DeleteJobs: _together("delete", "Deleted"),
     wishes.UndoLast: _undo,
     wishes.PullBest: _pull,
+    wishes.DeployBest: _deploy,
 }
 
 

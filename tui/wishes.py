@@ -213,6 +213,23 @@ class PullBest(Wish):
     LABEL = "download best"
 
 
+class DeployBest(Wish):
+    """Merge the best checkpoint of this run, push it to the Hub, and serve it if asked.
+
+    Args:
+        job: The run.
+        repo: `owner/name`.
+        serverless: Also behind an endpoint? Its price is shown first.
+        gpu: Which GPU serves it; None is the cheapest that fits.
+    """
+
+    LABEL = "deploy"
+
+    def __init__(self, job: Job, repo: str, serverless: bool, gpu: str | None = None) -> None:
+        super().__init__((job.id,))
+        self.job, self.repo, self.serverless, self.gpu = job, repo, serverless, gpu
+
+
 class SaveComparison(Wish):
     """Save a comparison.
 

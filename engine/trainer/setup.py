@@ -16,6 +16,7 @@ from engine.job.events import EventType
 from engine.job.spec import JobSpec
 from engine.trainer import checkpoints, log, speed
 from engine.trainer.attempt import Attempt
+from engine.trainer.code import code_sha256
 from engine.trainer.machine import Machine, adapt
 from scorer import order_key
 
@@ -186,6 +187,7 @@ def _tell(
         ranks={"world": attempt.ranks.world, "nodes": attempt.ranks.nodes},
         machine=asdict(place[0]),
         speed=asdict(place[1]),
+        code_sha256=code_sha256(),
         versions=_versions(),
         resumed_from=resumed.path.name if resumed else None,
     )

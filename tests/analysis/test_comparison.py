@@ -227,10 +227,14 @@ def test_a_newest_loss_that_is_no_number_is_not_passed_over() -> None:
 
 
 def test_only_what_differs_is_listed_with_data_and_versions() -> None:
-    one = a_run(1, metadata={"data_sha256": "aa", "versions": {"torch": "2.8", "trl": "1.16"}})
+    one = a_run(
+        1, metadata={"code_sha256": "c1", "data_sha256": "aa", "versions": {"torch": "2.8", "trl": "1.16"}}
+    )
     two = with_config(
         a_run(
-            2, metadata={"data_sha256": "bb", "versions": {"torch": "2.9", "trl": "1.16"}}, gpu_type="A100"
+            2,
+            metadata={"code_sha256": "c2", "data_sha256": "bb", "versions": {"torch": "2.9", "trl": "1.16"}},
+            gpu_type="A100",
         ),
         training={"learning_rate": 5e-4},
         lora=None,
@@ -239,6 +243,7 @@ def test_only_what_differs_is_listed_with_data_and_versions() -> None:
     assert found == {
         "learning_rate": (2e-4, 5e-4),
         "lora.r": (16, None),
+        "code sha": ("c1", "c2"),
         "dataset sha": ("aa", "bb"),
         "versions.torch": ("2.8", "2.9"),
     }

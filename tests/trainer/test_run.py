@@ -56,6 +56,13 @@ def test_the_start_names_the_tokenizer_whatever_it_did_last(trained: Trained) ->
     assert start["tokenizer_sha256"] != tokenizer_sha256(tokenizer)
 
 
+def test_the_start_names_the_code_that_trains(trained: Trained) -> None:
+    from engine.trainer.code import code_sha256
+
+    sha = jobs.events(trained.folder, "start")[0].data["code_sha256"]
+    assert len(sha) == 64 and sha == code_sha256()
+
+
 def test_the_start_tells_the_versions(trained: Trained) -> None:
     start = jobs.events(trained.folder, "start")[0].data
     assert {"torch", "transformers", "trl", "python"} <= set(start["versions"])

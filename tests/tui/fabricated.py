@@ -548,6 +548,7 @@ class FakeDesk:
         self.answer = answer
         self.log = log
         self.wishes: list[Any] = []
+        self.costs = ""
         self.settings: dict[str, Any] = {}
         self.questions: list[Question] = []
         self.changed: Callable[[], None] = lambda: None
@@ -566,6 +567,9 @@ class FakeDesk:
     async def carry_out(self, wish: Any) -> str:
         self.wishes.append(wish)
         return ""
+
+    async def price(self, wish: Any) -> str:
+        return self.costs
 
     def now(self) -> datetime:
         return NOW

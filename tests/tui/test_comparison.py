@@ -648,6 +648,26 @@ async def test_the_best_is_downloaded_and_all_that_are_far_worse_are_archived_at
         ]
 
 
+async def test_deploying_asks_where_to_and_shows_the_price_first() -> None:
+    async with stage() as it:
+        it.desk.costs = "Deploy it?\n$1.10 an hour while a worker runs"
+        await it.press("D")
+        repo, served = it.app.screen.query(Input)
+        repo.value, served.value = "me/it", "l40s"
+        await it.press("enter", "enter")
+        shown = " ".join(str(part.render()) for part in it.app.screen.query(Static))
+        assert "$1.10 an hour" in shown and it.desk.wishes == []
+        await it.press("n")
+        assert it.desk.wishes == []
+        await it.press("D")
+        it.app.screen.query(Input).first().value = "me/it"
+        it.desk.costs = ""
+        await it.press("enter", "enter")
+        wish = it.desk.wishes[-1]
+        assert isinstance(wish, wishes.DeployBest)
+        assert (wish.job_ids, wish.repo, wish.serverless, wish.gpu) == (("job-07",), "me/it", False, None)
+
+
 async def test_the_threshold_is_asked_for_and_kept() -> None:
     async with stage() as it:
         it.screen.post_message(ChooseThreshold())

@@ -76,6 +76,7 @@ class ComparisonScreen(PodiumScreen):
         ask.ArchiveWorse,
         wishes.UndoLast,
         wishes.PullBest,
+        ask.DeployThis,
         ask.ToggleFamily,
         ask.ChooseThreshold,
         NextPane,
@@ -133,7 +134,7 @@ class ComparisonScreen(PodiumScreen):
             return self.comparison is None and bool(self._suggestion)
         if command is ask.OpenSaved:
             return self.snapshot is not None and bool(self.snapshot.saved)
-        if command is wishes.PullBest:
+        if command in (wishes.PullBest, ask.DeployThis):
             return self.comparison is not None and self.comparison.recommendation.job_id is not None
         return self.comparison is not None
 
@@ -234,6 +235,26 @@ class ComparisonScreen(PodiumScreen):
         if self.comparison is not None:
             self.app.copy_to_clipboard(to_markdown(self.comparison, all_rows=True))
             self.notify("copied as Markdown", timeout=2)
+
+    def on_deploy_this(self) -> None:
+        """Ask where to, and whether it is to be served."""
+        if self.comparison is None or (advice := self.comparison.recommendation).job_id is None:
+            return
+        job = next(job for job in self.comparison.jobs if job.id == advice.job_id)
+        fields = (
+            Field("repository on the Hub", "", "owner/name"),
+            Field("also a serverless endpoint: no, yes, or a GPU's name; its price is shown first", "no"),
+        )
+
+        def deploy(texts: tuple[str, ...] | None) -> None:
+            if not texts:
+                return
+            served = texts[1].casefold() not in ("", "no", "n")
+            gpu = texts[1] if served and texts[1].casefold() not in ("yes", "y") else None
+            self.post_message(wishes.DeployBest(job, texts[0], served, gpu))
+            self.notify("It is merged and pushed, which takes minutes. You are told.", timeout=4)
+
+        self.app.push_screen(Entry(f"Deploy checkpoint {advice.step}", fields), deploy)
 
     # Grouping and clearing up
 

@@ -43,6 +43,13 @@ class CopyThis(Command):
     LABEL = "copy"
 
 
+class DeployThis(Command):
+    """Put the best checkpoint into use: merged on the Hub, and served if asked; the price is shown first."""
+
+    KEYS = "D"
+    LABEL = "deploy best"
+
+
 class ToggleFamily(Command):
     """Group runs by their model's family, whatever the size and tuning, or by the exact model."""
 
