@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from engine.controller import deploy
 from engine.errors import BadSpec
 from engine.job.folder import JobFolder
 from engine.job.sections import BuildSpec
@@ -366,3 +367,34 @@ def test_a_push_that_fails_is_told_and_the_job_ends_well(
     assert result(folder)["hub_url"] is None
     assert (folder.final / "merged").is_dir()
     assert os.environ["HF_TOKEN"] == token
+
+
+@pytest.mark.training
+async def test_any_checkpoint_is_merged_and_published_later_without_a_trace_in_the_job(
+    ended: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(ended, tmp_path)
+    best = folder.path / result(folder)["best_checkpoint_path"]
+    before = folder.events.read_bytes()
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    monkeypatch.setenv("RUNPOD_API_KEY", "not for the trainer")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    lines: list[str] = []
+    with hub() as server:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        done = await deploy.publish(folder, best, "me/it", told=lines.append)
+    assert done.url.endswith("/me/it/commit/1") and done.size_bytes > 10_000
+    sent = {
+        json.loads(line)["value"]["path"]
+        for line in server.asked[-1][2].splitlines()
+        if json.loads(line)["key"] == "file"
+    }
+    assert {"model.safetensors", "tokenizer.json", "README.md"} <= sent
+    assert not any("adapter" in name or "optimizer" in name for name in sent)
+    assert folder.events.read_bytes() == before and not folder.final.exists()
+    assert any("merging" in line for line in lines) and SECRET not in "".join(lines)
+    made = [path.name for path in (folder.path / "deploy").iterdir()]
+    assert made == [best.name.replace("checkpoint", "step")]
