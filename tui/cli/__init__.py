@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "resume": "running:resume",
     "wait": "waiting:wait",
     "pull": "pull:pull",
+    "deploy": "deploy:deploy",
+    "endpoints": "deploy:endpoints",
     "pods": "pods:pods",
     "jobs": "jobs:jobs",
     "show": "jobs:show",
