@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import DescendantFocus
 from textual.reactive import reactive
+from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.analysis.snapshot import JobDetail, Moment, Pointed
@@ -19,13 +20,12 @@ from tui.commands import Command
 from tui.screens.base import PodiumScreen
 from tui.widgets.checkpoints import CheckpointPane
 from tui.widgets.curves_pane import CurvesPane
-from tui.widgets.events_pane import EventsPane
 from tui.widgets.log_pane import LogPane
 from tui.widgets.machine import MachinePane
 from tui.widgets.notes import NotesPane
 from tui.widgets.pane_tabs import NextPane, PaneTabs, PreviousPane
-from tui.widgets.predictions import PredictionsPane
 from tui.widgets.run_header import RunHeader
+from tui.widgets.show_step import ShowStep
 
 
 class GoToCheckpoints(Command):
@@ -130,8 +130,6 @@ class JobScreen(PodiumScreen):
                     yield CheckpointPane(id="checkpoints").data_bind(JobScreen.detail)
                     yield NotesPane(id="verdict").data_bind(JobScreen.detail)
             yield LogPane(id="log").data_bind(JobScreen.detail)
-            yield PredictionsPane(id="predictions").data_bind(JobScreen.detail)
-            yield EventsPane(id="events").data_bind(JobScreen.detail)
 
     def watch_snapshot(self) -> None:
         """Hand the run on to the panes."""
@@ -181,9 +179,14 @@ class JobScreen(PodiumScreen):
 
     def go_to(self, pane: str) -> None:
         """Give a pane the keys."""
+        if pane in LATER and not self.query(f"#{pane}"):
+            self.query_one("#run").mount(LATER[pane](pane).data_bind(JobScreen.detail))
         self.front = pane
         # It can't have the focus before it is displayed.
-        self.call_after_refresh(self.query(self.TAKERS[pane]).first().focus)
+        self.call_after_refresh(self._focus_front)
+
+    def _focus_front(self) -> None:
+        self.query(self.TAKERS[self.front]).first().focus()
 
     def on_next_pane(self) -> None:
         """The next chart of a grid, else in the order of the tabs."""
@@ -241,9 +244,8 @@ class JobScreen(PodiumScreen):
     def _point_in_log(self, event: LogPane.Chosen) -> None:
         self._point(event.moment, "log")
 
-    @on(CheckpointPane.Chosen)
-    @on(EventsPane.Chosen)
-    def _point_in_list(self, event: CheckpointPane.Chosen | EventsPane.Chosen) -> None:
+    @on(ShowStep)
+    def _point_in_list(self, event: ShowStep) -> None:
         self._point(Moment("step", event.step), "")
 
     def _point(self, moment: Moment | None, pointer: str) -> None:
@@ -264,6 +266,24 @@ class JobScreen(PodiumScreen):
         for job_id in self.subject():
             self.app.copy_to_clipboard(job_id)
             self.notify("Run's id copied.", timeout=2)
+
+
+# Panes behind the log are loaded when somebody goes there.
+
+
+def _predictions(id: str) -> Widget:
+    from tui.widgets.predictions import PredictionsPane
+
+    return PredictionsPane(id=id)
+
+
+def _events(id: str) -> Widget:
+    from tui.widgets.events_pane import EventsPane
+
+    return EventsPane(id=id)
+
+
+LATER: Final = {"predictions": _predictions, "events": _events}
 
 
 def _nothing_yet() -> Content:

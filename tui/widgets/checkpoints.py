@@ -8,7 +8,6 @@ from typing import Final
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.reactive import reactive
 
 from engine.analysis.format import UNKNOWN, count, loss, percent, size
@@ -18,6 +17,7 @@ from tui.commands import Command, Commanding
 from tui.widgets.bars import level
 from tui.widgets.clean import clean
 from tui.widgets.line_list import LineList
+from tui.widgets.show_step import ShowStep
 from tui.widgets.title_line import TitleLine
 
 QUIET = "$text-muted"
@@ -119,13 +119,6 @@ class CheckpointPane(Commanding, Vertical):
     TITLE_IN_HELP = "Checkpoints"
     COMMANDS = (CopyPath, SortCheckpoints, ShowCheckpoint)
 
-    class Chosen(Message):
-        """The user wants to see this step in the chart."""
-
-        def __init__(self, step: int) -> None:
-            self.step = step
-            super().__init__()
-
     detail: reactive[JobDetail | None] = reactive(None)
     best_first: reactive[bool] = reactive(True)
 
@@ -168,7 +161,7 @@ class CheckpointPane(Commanding, Vertical):
     def on_show_checkpoint(self) -> None:
         """Ask for the crosshair."""
         if (here := self._list.here) is not None:
-            self.post_message(self.Chosen(here.step).set_sender(self))
+            self.post_message(ShowStep(here.step).set_sender(self))
 
     def on_sort_checkpoints(self) -> None:
         """By step or by merit."""

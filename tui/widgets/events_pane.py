@@ -8,7 +8,6 @@ from typing import Any, Final
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.reactive import reactive
 
 from engine.analysis.format import count, loss
@@ -17,6 +16,7 @@ from engine.job.events import Event, number
 from tui.commands import Command, Commanding
 from tui.widgets.clean import clean
 from tui.widgets.line_list import LineList
+from tui.widgets.show_step import ShowStep
 from tui.widgets.title_line import TitleLine
 
 QUIET: Final = "$text-muted"
@@ -100,13 +100,6 @@ class EventsPane(Commanding, Vertical):
     TITLE_IN_HELP = "Events"
     COMMANDS = (ShowEvent, CopyEvent)
 
-    class Chosen(Message):
-        """The user wants to see this step in the chart and in the log."""
-
-        def __init__(self, step: int) -> None:
-            self.step = step
-            super().__init__()
-
     detail: reactive[JobDetail | None] = reactive(None)
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -130,7 +123,7 @@ class EventsPane(Commanding, Vertical):
         """Ask for the crosshair."""
         here = self._list.here
         if here is not None and here.step is not None:
-            self.post_message(self.Chosen(here.step).set_sender(self))
+            self.post_message(ShowStep(here.step).set_sender(self))
 
     def on_copy_event(self) -> None:
         """To the clipboard."""
