@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from engine.errors import TrainingError
-from engine.job.sections import LoraSpec, TrainingSpec
+from engine.job.sections import BuildSpec, LoraSpec, ScoreSpec, TrainingSpec
 from engine.job.spec import JobSpec
 from engine.trainer.machine import Machine, adapt
 from tests.trainer import jobs
@@ -169,3 +171,150 @@ def test_the_epochs_that_are_announced_are_those_that_training_ends_with(
     jobs.run_here(folder)
     announced = jobs.events(folder, "start")[0].data["total_epochs"]
     assert announced == pytest.approx(jobs.events(folder, "train")[-1].data["epoch"])
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from engine.trainer.build import build
+
+    place = tmp_path_factory.mktemp("base") / "base"
+    build(BuildSpec(vocab_size=320, hidden_size=16, layers=1, heads=2), jobs.rows(), 0, place)
+    return place
+
+
+def test_the_model_section_reaches_what_loads_models(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from engine.trainer import model
+
+    asked: dict[str, dict[str, Any]] = {}
+    for kind in (AutoModelForCausalLM, AutoTokenizer):
+
+        def load(
+            source: str, original: Any = kind.from_pretrained, name: str = kind.__name__, **options: Any
+        ) -> Any:
+            asked[name] = options
+            return original(source, **options)
+
+        monkeypatch.setattr(kind, "from_pretrained", load)
+    wanted = {"revision": "v2", "trust_remote_code": True, "attention": "eager", "chat_template": "{{ 1 }}"}
+    changes = {"model": {"name": str(base), "build": None, **wanted}}
+    folder = jobs.make_job(tmp_path / "job", changes)
+    loaded, tokenizer = model.load(JobSpec.from_json(folder.spec), folder, [])
+    assert {options["revision"] for options in asked.values()} == {"v2"}
+    assert {options["trust_remote_code"] for options in asked.values()} == {True}
+    assert loaded.config._attn_implementation == "eager"
+    assert tokenizer.chat_template == "{{ 1 }}"
+
+
+def test_the_build_section_reaches_the_model(tmp_path: Path) -> None:
+    sizes = {"vocab_size": 310, "hidden_size": 24, "layers": 3, "heads": 3, "intermediate_size": 40}
+    build = {**sizes, "architecture": "llama", "max_positions": 72}
+    trainer, _ = jobs.built(jobs.make_job(tmp_path / "a", {"model": {"build": build}}))
+    config = trainer.model.config
+    names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    assert [getattr(config, name) for name in names] == list(sizes.values())
+    assert (config.model_type, config.max_position_embeddings) == ("llama", 72)
+
+
+def test_the_score_section_weighs_the_score() -> None:
+    from engine.trainer.run import _scorer
+
+    weights = {"eval_loss": 2, "gap": 0, "perplexity": 0, "bonus": 0}
+    assert _scorer(spec(score=weights)).add_eval(1, 1.25).total == 2.5
+    assert _scorer(spec(score={**weights, "bonus": 1})).add_eval(1, 1.25).total == 1.5
+
+
+def test_the_finish_section_reaches_the_push(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.trainer import finish, hub
+
+    asked: list[Any] = []
+
+    def push(*given: Any) -> str:
+        asked.append(given[1:])
+        return "an address"
+
+    monkeypatch.setattr(hub, "push", push)
+    for private in (True, False):
+        wanted = {"finish": {"push_to_hub": "me/it", "hub_private": private}}
+        folder = jobs.make_job(tmp_path / str(private), wanted)
+        folder.final.mkdir()
+        attempt = jobs.attempt_at(folder)
+        assert finish._push(attempt, attempt.spec, 1) == "an address"
+    assert asked == [("me/it", True), ("me/it", False)]
+
+
+ELSEWHERE = {
+    "dataset.path": "test_run.py",
+    "dataset.eval_path": "test_controller.py",
+    "dataset.format": "test_dataset.py",
+    "dataset.split_by": "test_settings.py",
+    "dataset.max_samples": "test_settings.py",
+    "predictions.validators": "test_predictions.py",
+    "finish.merge": "test_finish.py",
+    "finish.push_to_hub": "test_finish.py",
+    "rlhf.num_generations": "test_group.py",
+    "rlhf.rollout_size": "test_ppo.py",
+    "rlhf.reward_model": "test_reward_model.py",
+    "rlhf.reward_model_weight": "test_reward_model.py",
+    **{
+        f"rlhf.rewards.{name}": "test_ppo_rewards.py"
+        for name in ("name", "column", "text", "pattern", "target")
+    },
+    "rlhf.rewards.weight": "test_group.py",
+}
+"""Keys that are tested in a file of their own."""
+
+HERE = (
+    *(f"model.{name}" for name in ("revision", "attention", "trust_remote_code", "chat_template")),
+    *(f"model.build.{name}" for name in BuildSpec.model_fields),
+    *(f"score.{name}" for name in ScoreSpec.model_fields),
+    "finish.hub_private",
+)
+
+SECTIONS = (
+    "model",
+    "dataset",
+    "lora",
+    "quantization",
+    "preference",
+    "rlhf",
+    "predictions",
+    "finish",
+    "score",
+)
+"""What the trainer acts on, besides training; the rest is the supervisor's and the laptop's."""
+
+
+def keys(section: type[BaseModel], above: str) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        inner = [kind for kind in _kinds(field.annotation) if issubclass(kind, BaseModel)]
+        if inner and name != "validators":
+            yield from keys(inner[0], f"{above}.{name}")
+        else:
+            yield f"{above}.{name}"
+
+
+def _kinds(annotation: Any) -> Iterator[type]:
+    """The classes in a type, however wrapped."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _kinds(inner)
+
+
+def test_no_key_of_the_spec_is_without_a_test_of_its_effect() -> None:
+    from tests.trainer.test_templates import EFFECTIVE
+
+    fields = {name: JobSpec.model_fields[name].annotation for name in SECTIONS}
+    sections = {
+        name: next(kind for kind in _kinds(annotation) if issubclass(kind, BaseModel))
+        for name, annotation in fields.items()
+    }
+    every = {key for name, section in sections.items() for key in keys(section, name)}
+    assert every - {*EFFECTIVE, *HERE, *ELSEWHERE} == set()
+    texts = {path.name: path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py")}
+    for key, file in ELSEWHERE.items():
+        assert key.rsplit(".", 1)[1] in texts[file], key

@@ -252,47 +252,46 @@ def test_weights_are_loaded_as_precisely_as_they_are_changed(
     assert (asked["bf16"], asked["fp16"]) == (dtype == "bf16", dtype == "fp16")
 
 
-RUNS = [
-    *((name, {}, lora) for name in templates() for lora in (True, False)),
-    ("rlhf_standard", {"algorithm": "grpo", "num_generations": 4}, True),
-    ("rlhf_standard", {"algorithm": "rloo", "num_generations": 4}, True),
-]
+FULL: dict[str, Any] = {"lora": None, "quantization": None}
+GROUP = {"num_generations": 4}
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sft, packed": ("sft_standard", {**FULL, "training": {"packing": True, "gradient_checkpointing": True}}),
+    "sft, adapters on 16 bits": ("sft_standard", {"quantization": None, "model": {"dtype": "fp16"}}),
+    "cpt, one text a row": ("cpt_standard", {**FULL, "training": {"packing": False}}),
+    "cpt, packed": ("cpt_standard", {**FULL, "training": {"gradient_checkpointing": False}}),
+    "dpo": ("dpo_standard", FULL),
+    "dpo, adapters": ("dpo_standard", {"quantization": None}),
+    "orpo": ("orpo_standard", FULL),
+    "orpo, adapters": ("orpo_standard", {"quantization": None}),
+    "ppo": ("rlhf_standard", FULL),
+    "grpo": ("rlhf_standard", {**FULL, "rlhf": {"algorithm": "grpo", **GROUP}}),
+    "rloo": ("rlhf_standard", {**FULL, "rlhf": {"algorithm": "rloo", **GROUP}}),
+}
+"""Every template with all weights, and what is beside it; adapters on four bits: test_examples.py."""
 
 
-@pytest.mark.parametrize(
-    ("name", "rlhf", "lora"),
-    RUNS,
-    ids=[f"{name} {rlhf.get('algorithm', '')} {'lora' if lora else 'full'}" for name, rlhf, lora in RUNS],
-)
-def test_every_template_trains(
-    name: str, rlhf: dict[str, Any], lora: bool, base: str, tmp_path: Path
-) -> None:
+def test_every_template_is_trained() -> None:
+    assert {name for name, _ in RUNS.values()} == set(templates())
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_every_template_trains(run: str, base: str, tmp_path: Path) -> None:
     """Twenty steps and two evaluations with a template's own settings, on a tiny model."""
-    changes: dict[str, Any] = {
-        "model": {"name": base},
-        "training": {"max_steps": 20, "eval_steps": 10, "warmup_steps": 2, "learning_rate": 1e-3},
-    }
-    changes["training"] |= {
-        "batch_size": 4,
-        "gradient_accumulation_steps": 2,
-        "max_length": 64,
-        "log_steps": 5,
-    }
-    changes["predictions"] = {"sample_count": 2, "max_new_tokens": 8}
-    if name == "rlhf_standard":
-        small = {"max_completion_length": 8, "rewards": ["similarity"], "ppo_epochs": 2}
-        changes |= {"rlhf": {**small, **rlhf}}
-    if not lora:
-        changes |= {"lora": None, "quantization": None}
-    folder, spec = make(tmp_path / "job", merged(template_values(name), changes))
+    name, wanted = RUNS[run]
+    values = merged(template_values(name), merged(_small(base, name), wanted))
+    folder, spec = make(tmp_path / "job", values)
     jobs.run_here(folder)
     start = jobs.events(folder, "start")[0].data
     trained = start["parameters"]
-    assert (trained["trainable"] < trained["total"]) == lora
+    assert (trained["trainable"] < trained["total"]) == (spec.lora is not None)
     steps = list(jobs.by_step(folder, "train", "loss"))
     assert steps[-1] == 20
     evals = jobs.events(folder, "eval")
     assert [event.step for event in evals] == [10, 20]
+    assert {event.data["score"]["validity"] for event in evals} <= {"valid"}
+    if spec.method != "rlhf":
+        assert evals[1].data["eval_loss"] < evals[0].data["eval_loss"]
+    assert jobs.events(folder, "result")[0].data["total_steps"] == 20
     asked = jobs.events(folder, "prediction")
     assert [(event.step, event.data["sample_index"]) for event in asked] == [
         (10, 0),
@@ -301,21 +300,33 @@ def test_every_template_trains(
         (20, 1),
     ]
     assert all(event.data["char_error_rate"] is not None for event in asked)
-    assert {event.data["score"]["validity"] for event in evals} <= {"valid"}
-    if spec.method != "rlhf":
-        assert evals[1].data["eval_loss"] < evals[0].data["eval_loss"]
-    assert jobs.events(folder, "result")[0].data["total_steps"] == 20
+
+
+def _small(base: str, name: str) -> dict[str, Any]:
+    """What makes a template's job one for a tiny model."""
+    training = {"max_steps": 20, "eval_steps": 10, "warmup_steps": 2, "learning_rate": 1e-3}
+    training |= {"batch_size": 4, "gradient_accumulation_steps": 2, "max_length": 64, "log_steps": 5}
+    predictions = {"sample_count": 2, "max_new_tokens": 8}
+    small: dict[str, Any] = {"model": {"name": base}, "training": training, "predictions": predictions}
+    if name == "rlhf_standard":
+        small["rlhf"] = {"max_completion_length": 8, "rewards": ["similarity"], "ppo_epochs": 2}
+    return small
 
 
 @pytest.mark.gpu
-def test_a_quantized_model_trains(base: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["bf16", "fp16", "fp32"])
+@pytest.mark.parametrize("bits", [True, False], ids=["four bits", "all weights"])
+@pytest.mark.parametrize("name", templates())
+def test_every_template_trains_on_a_gpu_in_every_precision(
+    name: str, bits: bool, dtype: str, base: str, tmp_path: Path
+) -> None:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("no GPU here")
-    pytest.importorskip("bitsandbytes")
-    changes = {"model": {"name": base}, "training": {"max_steps": 4, "warmup_steps": 0, "max_length": 64}}
-    folder, spec = make(tmp_path / "job", merged(template_values("sft_standard"), changes))
-    write_json(folder.spec, spec.to_json())
+    changes = merged(_small(base, name), {"model": {"dtype": dtype}, **({} if bits else FULL)})
+    folder, _ = make(tmp_path / "job", merged(template_values(name), changes))
     jobs.run_here(folder)
     assert jobs.events(folder, "result")
     assert jobs.events(folder, "recovery") == []
+    losses = [loss for (loss,) in jobs.by_step(folder, "train", "loss").values()]
+    assert all(isinstance(loss, float) for loss in losses)
