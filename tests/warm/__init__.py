@@ -33,7 +33,8 @@ class Nursery:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs in its environment so that the trainers below it come from here."""
-        return {"PODIUM_TEST_NURSERY": self.address, "PYTHONPATH": str(_HERE / "path")}
+        path = os.pathsep.join([str(_HERE / "path"), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return {"PODIUM_TEST_NURSERY": self.address, "PYTHONPATH": path}
 
     def train(
         self, folder: JobFolder, attempt: int = 1, faults: Mapping[str, Any] | None = None, uid: int = 0
