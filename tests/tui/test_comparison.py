@@ -36,7 +36,7 @@ from tui.widgets.line_list import LineList
 from tui.widgets.metric_cells import delta, metric_line
 from tui.widgets.metric_filter import matches
 from tui.widgets.metric_table import MetricTable
-from tui.widgets.overlay_pane import OverlayPane
+from tui.widgets.overlay_pane import OverlayPane, overlaid
 from tui.widgets.recommendation import RecommendationPanel, losers
 from tui.widgets.run_heads import RunHeads
 from tui.widgets.run_picker import RunPicker
@@ -253,6 +253,13 @@ async def test_the_chart_has_a_curve_and_a_star_for_each_run_with_evaluations() 
         assert sorted(line.label for line in it.pane.chart.lines) == ["05", "07", "08", "10"]
         assert it.pane.chart.lines[-1].label == "07"
         assert sorted(mark.x for mark in it.pane.chart.marks) == [1400, 1600, 1700, 1900]
+
+
+def test_at_most_five_runs_are_overlaid_and_the_best_is_among_them() -> None:
+    jobs = [made.ended(at, at, loss) for at, loss in enumerate((0.9, 0.8, 0.95, 0.85, 0.99, 1.0, 0.5), 1)]
+    ids = [job.id for job in overlaid(compare(jobs, {}))]
+    assert ids == ["job-01", "job-02", "job-03", "job-04", "job-07"]
+    assert len(overlaid(compare(jobs[:5], {}))) == 5
 
 
 async def test_the_chart_obeys_the_keys_of_the_job_screen() -> None:

@@ -426,7 +426,7 @@ def suggested(jobs: Sequence[Job]) -> tuple[Job, ...]:
 def _nothing_yet(suggestion: Sequence[Job]) -> Content:
     """How to come to a comparison."""
     lines = [
-        Content.styled("Nothing to compare yet.\n", "bold"),
+        Content.styled("Nothing to compare yet: it takes two runs.\n", "bold"),
         Content.assemble(
             ("3", _KEY), " shows all runs: mark two or more with ", ("space", _KEY), ", then ", ("c", _KEY)
         ),

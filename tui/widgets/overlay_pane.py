@@ -63,6 +63,16 @@ _BEHIND: Final = 0.55
 """How far towards the ground the colour of what stands back is."""
 
 
+MOST: Final = 5
+"""Runs whose curves can be told apart in one chart; the table takes more."""
+
+
+def overlaid(comparison: Comparison) -> tuple[Job, ...]:
+    """The first runs of a comparison, the best always among them."""
+    best = [job for job in comparison.jobs[MOST:] if job.id == comparison.recommendation.job_id]
+    return (*comparison.jobs[: MOST - len(best)], *best)
+
+
 class NextOverlay(Command):
     """Overlay the next metric: eval loss, with train loss, score, speed, then every metric any run has."""
 
@@ -203,7 +213,8 @@ class OverlayPane(Commanding, Vertical):
         """The runs that have points, the best last: what is drawn later lies on top."""
         assert self.snapshot is not None and self.snapshot.compared is not None
         comparison = self.snapshot.compared
-        for job in sorted(comparison.jobs, key=lambda job: job.id == comparison.recommendation.job_id):
+        best = comparison.recommendation.job_id
+        for job in sorted(overlaid(comparison), key=lambda job: job.id == best):
             curve = self.snapshot.curves.get(job.id, {}).get(metric)
             if curve is not None and curve.points:
                 yield job, curve
@@ -239,6 +250,9 @@ class OverlayPane(Commanding, Vertical):
             facts.append(chart.picture.hidden)
         if chart.view.low is not None or chart.view.high is not None:
             facts.append("zoomed")
+        compared = self.snapshot.compared if self.snapshot else None
+        if compared is not None and len(compared.jobs) > MOST:
+            facts.append(f"{MOST} of {len(compared.jobs)}")
         legend = [
             Content.assemble(("━ ", line.style), line.label)
             for line in sorted(chart.lines, key=lambda line: line.label)
