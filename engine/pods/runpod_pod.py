@@ -46,6 +46,10 @@ _STATES: Final = {
 }
 
 
+class _Failed(PodLost):
+    """It will never come up."""
+
+
 class RunPodPod:
     """A rented pod; one job's.
 
@@ -196,6 +200,8 @@ class RunPodPod:
                 return await self._with_gpus(ssh)
             except NoSuchPod:
                 raise
+            except _Failed as error:
+                raise await self._given_up(error.what) from None
             except PodError as error:
                 # A key that is not let in yet is as common as a port that is not open yet.
                 why = error.what
@@ -246,7 +252,8 @@ class RunPodPod:
                 await asyncio.to_thread(Pins(self._home.host_keys).forget, pod.id)
             if pod.ssh is None or pod.status != "running":
                 state = _STATES.get(pod.status, f"is {pod.status}, and has no address yet")
-                raise PodLost(f"pod {pod.id} {state}")
+                lost = _Failed if pod.status == "error" else PodLost
+                raise lost(f"pod {pod.id} {state}")
             if pod.ssh != known:
                 await self._keep(address=pod.ssh)
             self._checked = True

@@ -13,7 +13,7 @@ from engine.errors import BadInput, NoBalance, NoCapacity, PodError, ProviderErr
 from engine.job.events import Status
 from engine.pods.patience import Patience
 from engine.pods.placements import Placements
-from tests.controller.runpod.conftest import PATIENCE, Laptop, asked, billing, brisk, launched, spec
+from tests.controller.runpod.conftest import Laptop, asked, billing, brisk, launched, spec
 from tests.emulators.runpod import Emulator, Fault
 from tests.emulators.runpod.machines import Machines
 from tests.processes import until
@@ -137,8 +137,8 @@ async def test_a_pod_that_does_not_come_up_is_terminated(
     laptop: Laptop, runpod: Emulator, machines: Machines, data: Path, stages: dict[str, Any], said: str
 ) -> None:
     runpod.account.stages = lambda: brisk(**stages)
-    hurried = Patience(looks=PATIENCE.looks, gone_polls=PATIENCE.gone_polls, polls=(0.1,), ready_within=1.5)
-    controller = await laptop.open(hurried)
+    clock = runpod.account.clock
+    controller = await laptop.open(Patience(sleep=clock.sleep, clock=clock.now, polls=(60,)))
     with pytest.raises(PodError, match="was terminated, and is gone"):
         await launched(controller, spec(data))
     (job,) = laptop.store.jobs()
@@ -224,6 +224,22 @@ async def test_a_provider_that_is_down_cuts_nobody_off_from_a_pod_that_is_up(
     await controller.settle([job.id])
     assert billing(runpod) == []
     assert controller.trouble.startswith(next(iter(runpod.account.pods)))
+
+
+async def test_the_app_and_a_command_may_attend_to_the_same_run(
+    laptop: Laptop, runpod: Emulator, machines: Machines, data: Path
+) -> None:
+    command = await laptop.open(steps=30, delay=0.05)
+    job = await launched(command, spec(data))
+    app = await laptop.open()
+    (pod,) = runpod.account.pods
+    there = machines.job(pod, job.id)
+    for controller in (command, app):
+        assert (await controller.settle([job.id]))[0].status == Status.COMPLETED
+    assert billing(runpod) == []
+    assert laptop.home.job(job.id).events.read_bytes() == there.events.read_bytes()
+    assert (laptop.home.job(job.id).checkpoint(30) / "adapter" / "weights.bin").exists()
+    assert (command.trouble + app.trouble).count("fetched yet") == 0
 
 
 async def test_a_pod_that_is_too_new_to_be_known_is_not_given_up(
