@@ -36,6 +36,8 @@ from engine.supervisor.process import start_of
 
 _DEPTH: Final = 5
 """How deep it is looked for news below Podium's folder: an environment's packages are there."""
+_SILENT: Final = 4
+"""How many times `stall_minutes` supervisors may be silent who beat every few seconds."""
 _DEFINITE: Final = (Unauthorized, Forbidden, NoSuchPod, Conflict)
 """Asking again will hardly help."""
 _KEPT: Final = ("proven_at", "rate", "clustered", "refused")
@@ -121,7 +123,8 @@ class Guard:
             self._state["arrived_at"] = self._clock.seconds()
         self._limits = self._with_rate(self._state["rate"])
         self._noted = self._looked = -1e9
-        self._proof_due = 0.0
+        self._proof_due = self._written_at = 0.0
+        self._written: list[int] = []
         self._wait = Waits(self._pace)
         self.leave = False
         """Was it asked to leave?"""
@@ -151,13 +154,23 @@ class Guard:
         if last is not None and now >= last:
             return f"{self._limits.reached(now) or 'the last minute of the limits'} reached"
         if working:
-            return ""
+            return self._silent(working, now)
         if kept_file(self._told.root).exists():
             return "all that was to be kept has been fetched"
         if self._state["got"]:
             window = 60 * self._limits.retrieve_minutes
             return f"the {window / 60:g} minutes for fetching are over" if self._idle(now) >= window else ""
         return self._never_got_a_job(now)
+
+    def _silent(self, working: Sequence[JobFolder], now: float) -> str:
+        """Whether supervisors that are there write nothing at all, not even a heartbeat: they are frozen."""
+        written = [_size(folder.events) for folder in working]
+        if written != self._written:
+            self._written, self._written_at = written, now
+        minutes, stall = (now - self._written_at) / 60, self._limits.stall_minutes
+        if stall is None or minutes < _SILENT * stall:
+            return ""
+        return f"nothing was written for {minutes:.0f} minutes, not even a heartbeat"
 
     def _idle(self, now: float) -> float:
         since = self._state["idle_since"]
@@ -295,6 +308,13 @@ class Waits:
         if isinstance(error, RateLimited):
             wait = max(wait, error.retry_after)
         return wait * random.uniform(0.75, 1.0)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def _signature(root: Path) -> int:

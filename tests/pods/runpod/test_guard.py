@@ -29,7 +29,7 @@ from tests.emulators.runpod import Clock, Emulator, Fault
 from tests.emulators.runpod.machine import Machine, until_gone
 from tests.processes import events_of, gone, until
 
-BRISK = {"tick": 0.05, "note": 0.1, "proof": 0.5, "retry": 0.05, "longest_retry": 0.2, "leave": 5, "again": 2}
+BRISK = {"tick": 0.05, "note": 0.1, "proof": 0.5, "retry": 0.05, "longest_retry": 0.2, "leave": 2, "again": 2}
 SUPERVISOR = Path(__file__).parents[2] / "supervisor" / "brisk.py"
 ROOT = Path(__file__).parents[3]
 JOB = "a-job"
@@ -156,7 +156,7 @@ def test_what_still_arrives_keeps_the_pod_waiting(rent: Rent) -> None:
     data = pod.root / "data" / "x.part"
     until(lambda: data.parent.parent.exists(), "the guard's folder")
     data.parent.mkdir(exist_ok=True)
-    until_time = time.monotonic() + 4
+    until_time = time.monotonic() + 2.5
     while time.monotonic() < until_time:
         with data.open("ab") as file:
             file.write(b"x")
@@ -208,7 +208,7 @@ def test_the_cap_saves_a_checkpoint_leaves_time_to_fetch_and_ends_the_pod(rent: 
     until(until_gone(pod.machine), "the pod ends")
 
 
-@pytest.mark.parametrize("who", ["trainer", "supervisor", "guard"])
+@pytest.mark.parametrize("who", ["trainer", "supervisor", "frozen supervisor", "guard"])
 def test_whoever_is_killed_the_pod_ends(rent: Rent, who: str) -> None:
     pod = rent(limits={"max_hours": 4 / 3600, "retrieve_minutes": 1 / 60})
     proven(pod)
@@ -223,11 +223,28 @@ def test_whoever_is_killed_the_pod_ends(rent: Rent, who: str) -> None:
     elif who == "supervisor":
         pod.supervisor.kill()
         pod.supervisor.wait()
+    elif who == "frozen supervisor":
+        pod.supervisor.send_signal(signal.SIGSTOP)
     else:
         os.kill(guard, signal.SIGKILL)
         until(lambda: pod.machine.guard() not in (None, guard), "another guard")
     until(until_gone(pod.machine), "the pod ends")
-    assert who == "supervisor" or read_json(pod.job.exit)["status"] == "cancelled"
+    assert "supervisor" in who or read_json(pod.job.exit)["status"] == "cancelled"
+
+
+def test_a_supervisor_and_a_trainer_that_are_frozen_do_not_bill_for_ever(rent: Rent) -> None:
+    """Without any other limit: four times the stall."""
+    pod = rent(limits={"stall_minutes": 0.5 / 60})
+    proven(pod)
+    pod.bring(standin.argv(steps=100_000, delay=0.02, every=50))
+    until(lambda: pod.events(EventType.TRAIN), "training")
+    assert pod.supervisor is not None
+    pod.supervisor.send_signal(signal.SIGSTOP)
+    lines = [line for line in pod.job.log.read_text().splitlines() if " pid " in line]
+    os.kill(int(lines[-1].split()[-1]), signal.SIGSTOP)
+    until(until_gone(pod.machine), "the pod ends")
+    (told,) = [data for data in pod.events(EventType.ALERT) if data["alert"] == "pod_ends"]
+    assert "not even a heartbeat" in told["message"]
 
 
 def test_a_guard_that_is_killed_goes_on_with_the_same_clock(rent: Rent) -> None:
@@ -241,12 +258,12 @@ def test_a_guard_that_is_killed_goes_on_with_the_same_clock(rent: Rent) -> None:
 
 
 def test_a_provider_that_is_down_is_asked_until_the_pod_is_gone(rent: Rent, runpod: Emulator) -> None:
-    """Ten minutes of it, at two hundred times the speed."""
+    """Ten minutes of it, at three hundred times the speed."""
     pod = rent(grace_minutes=1 / 60, timing={"retry": 0.01, "longest_retry": 0.3})
     proven(pod)
     runpod.down = True
     until(lambda: "503" in pod.state().get("trouble", ""), "in vain")
-    time.sleep(3)
+    time.sleep(2)
     assert pod.pod.events == ["created"]
     runpod.down = False
     until(until_gone(pod.machine), "ended at last")
@@ -456,7 +473,7 @@ def test_a_clock_that_is_hours_off_does_not_matter(rent: Rent, tmp_path: Path, h
     python = tmp_path / "shifted"
     python.write_text(SHIFTED.format(python=sys.executable, hours=hours))
     python.chmod(0o755)
-    pod = rent(limits={"max_hours": 3 / 3600, "retrieve_minutes": 1 / 60}, python=str(python))
+    pod = rent(limits={"max_hours": 2 / 3600, "retrieve_minutes": 1 / 60}, python=str(python))
     proven(pod)
     pod.bring(standin.argv(steps=100_000, delay=0.02, every=50), str(python))
     until(lambda: pod.events(EventType.TRAIN), "training, not ended at once")
