@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 PATIENCE: Final = 90.0
 """Seconds in which a run that was asked to leave has usually saved a checkpoint and left."""
 
+_BILLS_ON: Final = {
+    "pause": "podium pods stop {pod} lets go of its GPUs and keeps its disk",
+    "stop": "podium wait fetches what is to be kept and ends it",
+}
+"""What to do about a rented machine after a wish."""
+
 no_wait_option = click.option("--no-wait", is_flag=True, help="Ask, and do not wait until it has happened.")
 
 
@@ -62,9 +68,9 @@ def _ask(wish: str, names: tuple[str, ...], wait: bool, as_json: bool) -> None:
 
         found = carry_out(store, ask)
     for job in found:
-        if wish == "pause" and job.provider == "runpod":
-            hint = f"podium pods stop {job.pod_id} lets go of its GPUs and keeps its disk"
-            line(one_line(f"The pod of {job.name} bills on: {hint}."), err=True)
+        if job.provider == "runpod" and job.pod_status != "terminated" and wish in _BILLS_ON:
+            hint = _BILLS_ON[wish].format(pod=job.pod_id)
+            line(one_line(f"The pod of {job.name} bills until its guard stops it: {hint}."), err=True)
     if as_json:
         emit("jobs", found)
     elif not wait or any(job.status.live for job in found):
