@@ -65,7 +65,7 @@ class EventType(StrEnum):
     TOKENS = "tokens"
     """data: sequences, min, mean, p50, p95, max (tokens), truncated, padding and trained (shares)."""
     EXAMPLES = "examples"
-    """data: losses (nats, of the first eval examples), order (in which they stand; equal ones can be paired)."""
+    """data: losses (nats, of the first eval examples), order (equal ones can be paired)."""
     MEMORY = "memory"
     """data: phase (the one that ended), gpus [ {index, peak_gb, peak_reserved_gb, …} ]; on a GPU alone."""
     START = "start"
