@@ -50,7 +50,7 @@ def die_at(stage: str) -> None:
 
 
 def pods(home: Home) -> Pods:
-    argv = standin.argv(steps=10, weights=1000)
+    argv = standin.argv(steps=int(os.environ.get("STANDIN_STEPS", "10")), weights=1000)
     return Pods(home, argv, ssh_config=[], keepalive=0.5, patience=PATIENCE)
 
 

@@ -32,10 +32,10 @@ def job_file(data: Path, tmp_path: Path) -> Path:
     return path
 
 
-def run(stage: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(stage: str, *arguments: str | Path, steps: int = 10) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, LAUNCHER, stage, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "STANDIN_STEPS": str(steps)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -108,3 +108,20 @@ def test_a_request_whose_answer_was_lost_is_looked_for_until_no_pod_can_come_any
     assert run("-", "wait").returncode == 1
     assert runpod.account.status(late) == "TERMINATED"
     assert list(Placements(Home(home)).open()) == []
+
+
+def test_a_run_that_is_stopped_or_paused_from_the_command_line_says_whether_its_pod_bills_on(
+    runpod: Emulator, machines: Machines, home: Path, job_file: Path
+) -> None:
+    assert run("-", "launch", job_file, "--yes", steps=5000).returncode == 0
+    (pod,) = runpod.account.pods
+    paused = run("-", "pause", "rented")
+    assert paused.returncode == 0, paused.stderr
+    assert f"bills on: podium pods stop {pod}" in paused.stderr
+    assert billing(runpod) == [pod]
+    assert run("-", "resume", "rented", steps=5000).returncode == 0
+    stopped = run("-", "stop", "rented")
+    assert stopped.returncode == 0, stopped.stderr
+    # It was waited for, so it was fetched, and its pod is gone.
+    assert "bills on" not in stopped.stderr
+    assert billing(runpod) == []
