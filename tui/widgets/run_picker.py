@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from textual.content import Content
@@ -128,7 +128,8 @@ class RunPicker(Commanding, LineList):
             models = {model_of(job) for job in self._jobs}
             known = {job.id: job for job in snapshot.jobs if model_of(job) in models}
             every = {**known, **{job.id: job for job in compared}}
-            self._scene = Scene.of(every.values(), snapshot.taken_at, self._scene)
+            scene = Scene.of(every.values(), snapshot.taken_at, self._scene)
+            self._scene = replace(scene, archive_above=snapshot.archive_above)
         self.show([job.id for job in self._jobs])
 
     def draw(self, row_number: int, width: int) -> Content:
