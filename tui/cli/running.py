@@ -70,7 +70,7 @@ def _ask(wish: str, names: tuple[str, ...], wait: bool, as_json: bool) -> None:
     for job in found:
         if job.provider == "runpod" and job.pod_status != "terminated" and wish in _BILLS_ON:
             hint = _BILLS_ON[wish].format(pod=job.pod_id)
-            line(one_line(f"The pod of {job.name} bills until its guard stops it: {hint}."), err=True)
+            line(one_line(f"The pod of {job.name} bills on: {hint}, as its guard does soon."), err=True)
     if as_json:
         emit("jobs", found)
     elif not wait or any(job.status.live for job in found):
