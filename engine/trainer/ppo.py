@@ -304,7 +304,8 @@ class PPO(PodiumTrainer, Trainer):
         )
 
     def _leave_if_asked(self) -> None:
-        if self.attempt.stop.requested:
+        # Several ranks leave together, between steps.
+        if self.attempt.stop.requested and self.attempt.ranks.alone:
             raise StopNow
 
     @contextmanager
@@ -339,6 +340,9 @@ class PPO(PodiumTrainer, Trainer):
             for prompts in dataloader:
                 sums += self._evaluate_batch(prompts)
                 self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+        # Where ranks agree on going on, all are asked as often.
+        for _ in range(max(self.attempt.ranks.all(len(dataloader))) - len(dataloader)):
+            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
         rows, tokens, reward, square, divergence = self.accelerator.reduce(sums, "sum").tolist()
         figures = {
             "reward": reward / rows,
@@ -365,7 +369,8 @@ class PPO(PodiumTrainer, Trainer):
         state = self.model.state_dict() if state_dict is None else state_dict
         policy = {name: value for name, value in state.items() if not name.startswith(f"{ppo_value.NAME}.")}
         super()._save(output_dir, policy)
-        ppo_value.save(self.model, Path(output_dir or self.args.output_dir))
+        if self.args.should_save:
+            ppo_value.save(self.model, Path(output_dir or self.args.output_dir))
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Each process's random state, and the rollout that was drawn from it."""
