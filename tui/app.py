@@ -20,7 +20,7 @@ from textual.reactive import reactive
 from engine.analysis.snapshot import Question, Snapshot
 from engine.errors import PodiumError
 from engine.home import Home
-from tui import themes, wishes
+from tui import quiet_start, themes, wishes
 from tui.commands import Commanding, offered
 from tui.desk import Desk, EngineDesk
 from tui.memory import recalled, remembered
@@ -115,7 +115,10 @@ class PodiumApp(Commanding, App[None]):
         self.set_interval(1, self._tick)
 
     async def _open(self) -> None:
-        await self._told(self.desk.open(self._pulse.mark_from_thread))
+        try:
+            await self._told(self.desk.open(self._pulse.mark_from_thread))
+        finally:
+            quiet_start.end()
         theme = self.desk.recall("theme")
         if theme in self.available_themes:
             self.theme = theme

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from engine.analysis.snapshot import Question, Snapshot
 from engine.errors import PodiumError, StoreError
 from tests.tui.fabricated import NOW, FakeDesk, empty, live
 from tests.tui.steps import press, settled, until
-from tui import themes, wishes
+from tui import quiet_start, themes, wishes
 from tui.app import PodiumApp
 from tui.screens.dialogs import Confirm
 from tui.screens.help import HelpScreen
@@ -267,3 +268,13 @@ async def test_an_entry_takes_letters_that_are_keys_elsewhere(app: PodiumApp) ->
 
 def test_now_is_frozen_in_tests() -> None:
     assert FakeDesk().now() == NOW
+
+
+async def test_the_collector_works_again_once_the_app_has_started(app: PodiumApp) -> None:
+    quiet_start.begin()
+    try:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until(pilot, gc.isenabled)
+    finally:
+        gc.enable()
+        gc.unfreeze()
