@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import StatisticsError, correlation
 from typing import Any, Final
 
 from engine.analysis.comparability import FACETS
@@ -50,6 +49,9 @@ def correlations(jobs: Sequence[Job], best_id: str | None) -> tuple[Correlation,
 
 def spearman(xs: Sequence[float], ys: Sequence[float]) -> float | None:
     """Spearman's rank correlation; None where one side is the same everywhere or there are fewer than two."""
+    # It loads decimals and fractions, which the first chart needs not wait for.
+    from statistics import StatisticsError, correlation
+
     try:
         return correlation(ranks(xs), ranks(ys))
     except StatisticsError:
