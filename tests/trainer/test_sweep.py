@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from engine.job.folder import JobFolder, read_json
+from engine.job.folder import JobFolder, read_json, write_json
 from engine.job.spec import merged
 from engine.trainer import checkpoints
-from tests.processes import contiguous
+from tests.processes import contiguous, until
 from tests.supervisor.conftest import BRISK
 from tests.trainer import jobs
 from tests.trainer.test_resume import FIGURES
@@ -231,6 +231,101 @@ def test_the_same_crash_three_times_ends_the_job_with_its_cause(warm: Nursery, t
     ended = supervised(folder, warm, dict.fromkeys(range(1, 9), crash))
     assert (ended["status"], ended["attempt"]) == ("failed", 3)
     assert ended["error"] == "exit status 1: ValueError: no such thing at 0x7f00 (3 times in a row)"
+
+
+OUT_OF_MEMORY: dict[str, dict[str, Any]] = {
+    "torch's own": {"raise": "OutOfMemoryError", "saying": "CUDA out of memory. Tried to allocate 2.00 GiB."},
+    "CUDA's text": {"raise": "RuntimeError", "saying": "CUDA error: out of memory\nCUDA kernel errors might"},
+    "the real allocator": {"allocate": 1 << 60},
+    "Python's": {"raise": "MemoryError", "saying": ""},
+}
+
+
+@pytest.mark.parametrize("kind", OUT_OF_MEMORY)
+def test_memory_that_runs_out_is_recovered_from_whatever_says_so(
+    kind: str, warm: Nursery, small: JobFolder, tmp_path: Path
+) -> None:
+    """Amid training after a checkpoint, and in an evaluation: smaller batches, the same losses."""
+    places = {
+        "training": ("engine.trainer.hooks:PodiumTrainer.training_step", 6, "going on with batches of 2"),
+        "an evaluation": (
+            "engine.trainer.weighed:WeighedEval.prediction_step",
+            2,
+            "evaluating with batches of 1",
+        ),
+    }
+    for number, (phase, (place, call, action)) in enumerate(places.items()):
+        folder = jobs.make_job(tmp_path / str(number), SMALL)
+        done = warm.train(folder, 1, {"at": place, "call": call, **OUT_OF_MEMORY[kind]})
+        assert done.returncode == 0, done.stdout
+        assert "Traceback" not in done.stdout
+        (recovery,) = [event.data for event in jobs.events(folder, "recovery")]
+        assert recovery["failure"].startswith(f"memory ran out in {phase} (")
+        assert recovery["action"].startswith(action)
+        assert contiguous(jobs.events(folder))
+        for type, name in (("train", "loss"), ("eval", "eval_loss")):
+            mine, whole = (jobs.by_step(place, type, name) for place in (folder, small))
+            assert mine.keys() == whole.keys()
+            assert [loss for (loss,) in mine.values()] == pytest.approx(
+                [loss for (loss,) in whole.values()], rel=1e-4
+            )
+
+
+SMALL: dict[str, Any] = {"training": {"max_steps": 8}, "predictions": {"enabled": False}}
+
+
+@pytest.fixture(scope="module")
+def small(warm: Nursery, tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
+    """A short run with room enough."""
+    folder = jobs.make_job(tmp_path_factory.mktemp("small") / "job", SMALL)
+    assert warm.train(folder).returncode == 0
+    return folder
+
+
+def test_sigterm_on_the_demo_saves_the_step_that_was_reached_and_leaves_with_0(
+    warm: Nursery, tmp_path: Path
+) -> None:
+    from engine.demo.data import make_dataset
+    from engine.demo.specs import demo_specs
+
+    folder = JobFolder(tmp_path / "job")
+    folder.create()
+    make_dataset(folder.dataset)
+    write_json(folder.spec, demo_specs(folder.dataset)[0].to_json())
+    environment = {**os.environ, **warm.environment, "PODIUM_ATTEMPT": "1"}
+    command = [sys.executable, "-m", "engine.trainer", str(folder.path)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        until(lambda: folder.events.exists() and jobs.events(folder, "train"), "a step", patience=240)
+        process.terminate()
+        log, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0 and "Traceback" not in log, log
+    (step,) = checkpoints.steps(folder)
+    assert step >= max(jobs.by_step(folder, "train", "loss"))
+    assert checkpoints.damage(folder.checkpoint(step)) == ""
+    assert f"stopped at step {step}, as asked" in log
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [("tokenizer.json", "tokenizer"), ("model.safetensors", "model"), ("config.json", "model")],
+)
+def test_a_broken_file_of_the_model_is_told_by_its_kind(
+    file: str, kind: str, warm: Nursery, whole: JobFolder, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(whole.path / "base", base)
+    (base / file).write_bytes((base / file).read_bytes()[:200])
+    folder = jobs.make_job(tmp_path / "job", {"model": {"name": str(base), "build": None}})
+    done = warm.train(folder)
+    assert done.returncode == 3, done.stdout
+    assert "Traceback" not in done.stdout
+    (state,) = jobs.events(folder, "state")
+    assert (state.data["kind"], str(base) in state.data["error"]) == (kind, True)
+    assert state.data["advice"]
 
 
 NOBODY = 65534

@@ -1,7 +1,8 @@
 """What goes wrong in a forked trainer, and when: at a call of a function, before it is carried out.
 
 PODIUM_TEST_FAULTS holds, by attempt, {"at": "module:function", "call": 2, "signal": 9} or, in place of the
-signal, "raise": the name of an exception (torch's included) and "saying": its message.
+signal, "raise": the name of an exception (torch's included) and "saying": its message; or "allocate": as
+many bytes, for the real failure of the real allocator.
 """
 
 from __future__ import annotations
@@ -38,11 +39,19 @@ def _trap(fault: dict[str, Any]) -> None:
         if calls == fault.get("call", 1):
             if "signal" in fault:
                 os.kill(os.getpid(), fault["signal"])
+            elif "allocate" in fault:
+                _allocate(fault["allocate"])
             else:
                 raise _exception(fault["raise"])(fault.get("saying", "a fault"))
         return original(*arguments, **options)
 
     setattr(place, name, trapped)
+
+
+def _allocate(size: int) -> None:
+    import torch
+
+    torch.empty(size, dtype=torch.uint8)
 
 
 def _exception(name: str) -> Any:
