@@ -314,6 +314,7 @@ class Controller:
             for name in ("stop", "pause"):
                 await asyncio.to_thread(self._home.job(job_id).take_request, name)
         await pod.start(job_id)
+        await asyncio.to_thread(self._arrived, job_id)
         self._following.follow(job_id)
 
     async def _left(self, job: Job, pod: Pod) -> bool:
@@ -349,6 +350,7 @@ class Controller:
         await pod.request(job.id, name)
         if not alive:
             await pod.start(job.id)
+            await asyncio.to_thread(self._arrived, job.id)
         self._following.follow(job.id)
 
     async def _job(self, job_id: str) -> Job:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from engine.controller.phases import mark
 from engine.controller.pods import Pods
 from engine.errors import NoSuchJob, NoSuchPod, PodiumError
 from engine.home import Home
@@ -175,6 +176,7 @@ class Following:
             return None
         try:
             await pod.start(job.id)
+            await asyncio.to_thread(mark, self._store, job.id, "")
         except NoSuchPod as error:
             await self.end(job.id, str(error))
             return None

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from engine.controller.phases import marks_of
 from engine.home import Home
 from engine.job.events import Status
 from engine.pods.placements import Placements
@@ -60,6 +61,9 @@ def test_the_pod_is_found_again_used_and_terminated(
     assert billing(runpod) == []
     assert (Home(home).job(job.id).checkpoint(10) / "adapter" / "weights.bin").exists()
     assert list(Placements(Home(home)).open()) == []
+    # What the laptop did is timed up to the job's start, and from its end.
+    phases = [mark.phase for mark in marks_of(store, job.id)]
+    assert phases[phases.index("fetch") - 1] == phases[-1] == ""
     store.close()
 
 
