@@ -20,7 +20,7 @@ from engine.controller import preparation
 from engine.controller.curator import Curator
 from engine.controller.enforcement import Enforcement
 from engine.controller.following import Following
-from engine.controller.phases import mark
+from engine.controller.phases import cut_off, mark
 from engine.controller.pods import Pods
 from engine.controller.pulling import Progress, chosen, pull, pull_final
 from engine.controller.renting import Renting, Trying
@@ -36,7 +36,7 @@ from engine.pods.replay import Recording
 from engine.records import Checkpoint, Job
 from engine.store.base import Action, Done, Store
 from engine.stream import Link, catch_up, fetch
-from engine.supervisor.locks import Lock
+from engine.supervisor.locks import Lock, held
 
 _LEAVING: Final = 90.0
 """Seconds that a supervisor may take to leave after it was asked to pause."""
@@ -88,6 +88,7 @@ class Controller:
         for job in sorted(jobs, key=lambda job: job.created_at):
             current = await asyncio.to_thread(self._store.job, job.id)
             if current.status.live:
+                await asyncio.to_thread(self._cut_off, job.id)
                 await self._following.adopt(current)
         # Machines of jobs that ended while nobody looked, or whose end was cut off.
         for placement in await asyncio.to_thread(lambda: list(self._pods.placements.open())):
@@ -223,11 +224,14 @@ class Controller:
     ) -> Job:
         """Store the row, write the folder, rent, start: whatever dies in between can be told apart."""
         folder, lock = self._home.job(job.id), await asyncio.to_thread(self._claimed, job.id)
+        # Who takes this for a launch that was cut off would go on with it, or clear it away.
+        launching = Lock(self._home.launching(job.id))
         try:
             job = await asyncio.to_thread(self._store.add, job)
             await asyncio.to_thread(lay_out, folder)
             lock.release()
             if rent is not None:
+                await asyncio.to_thread(launching.take)
                 await rent()
             await self._pods.of(job).start(job.id)
             await asyncio.to_thread(self._arrived, job.id)
@@ -245,6 +249,7 @@ class Controller:
             raise
         finally:
             lock.release()
+            launching.release()
         self._following.follow(job.id)
         return job
 
@@ -260,6 +265,11 @@ class Controller:
                     f"{str(failure).rstrip('.')}. Its pod may still bill: {error.what}",
                     "`podium pods reap` ends it.",
                 ) from None
+
+    def _cut_off(self, job_id: str) -> None:
+        """Let a phase end that nobody ended: how long its session lived is not known."""
+        if not held(self._home.launching(job_id)):
+            cut_off(self._store, job_id)
 
     def _arrived(self, job_id: str) -> None:
         """The supervisor is at work: from here on events tell what the time goes into."""

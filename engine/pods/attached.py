@@ -122,6 +122,7 @@ class Watcher:
             for task in (mirroring, reading):
                 task.cancel()
             await asyncio.gather(mirroring, reading, return_exceptions=True)
+            self.trouble = ""
 
     def _begin(self) -> None:
         last = last_event(self._folder.events)

@@ -19,7 +19,7 @@ from engine.script.run import POLL, make_teller, section
 
 STATE: Final = "watched.json"
 """In the job's folder: how much of the log was read."""
-_OVER: Final = 20.0
+_OVER: Final = 10.0
 """Seconds of silence after the last epoch of those it said it would do."""
 
 

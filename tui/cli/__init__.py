@@ -14,6 +14,7 @@ from tui.cli.output import colour_wanted, interactive
 COMMANDS: Final = {
     "demo": "demo:demo",
     "launch": "launch:launch",
+    "attach": "attach:attach",
     "stop": "running:stop",
     "pause": "running:pause",
     "resume": "running:resume",
@@ -40,6 +41,7 @@ COMMANDS: Final = {
     "tag": "naming:tag",
     "note": "naming:note",
     "rename": "naming:rename",
+    "export": "export:export",
     "import": "moving:import_runs",
     "validate": "data:validate",
     "templates": "templates:templates",
@@ -92,6 +94,9 @@ def _open_app() -> int:
     if not interactive():
         complain("the app needs a terminal. podium --help lists the commands that need none")
         return BAD_INPUT
+    from tui import quiet_start
+
+    quiet_start.begin()
     from tui.app import run
 
     return run()
