@@ -67,6 +67,14 @@ class Home:
         """
         return self.machines / _plain(job_id)
 
+    def launching(self, job_id: str) -> Path:
+        """The file whose lock says that somebody is bringing a job to its machine.
+
+        Raises:
+            ValueError: The id is no name of a folder.
+        """
+        return self.machine(job_id) / "launching.lock"
+
     def job(self, job_id: str) -> JobFolder:
         """The folder of one job.
 

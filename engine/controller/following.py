@@ -17,6 +17,7 @@ from engine.job.folder import read_json
 from engine.records import Job
 from engine.store.base import Store
 from engine.stream import Backoff, JobStream, Link, catch_up
+from engine.supervisor.locks import held
 
 _DEATHS: Final = 5
 """How often in a row a supervisor may die soon before its job is given up."""
@@ -127,8 +128,12 @@ class Following:
             begun = time.monotonic()
             try:
                 job = await asyncio.to_thread(self._store.job, job_id)
-                if self._unstarted(job) and await self._go_on_launching(job) is None:
-                    return
+                if self._unstarted(job):
+                    while await asyncio.to_thread(held, self._home.launching(job_id)):  # noqa: ASYNC110
+                        await asyncio.sleep(0.5)
+                    job = await asyncio.to_thread(self._store.job, job_id)
+                    if job.status.live and await self._go_on_launching(job) is None:
+                        return
                 self._streams[job_id] = JobStream(self._store, self._pods.of(job), self._home, job_id)
                 await self._streams[job_id].run()
                 started = await self._revive(await asyncio.to_thread(self._store.job, job_id))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from engine.analysis.spending import Mark, Spent, ledger, marked, together
-from engine.job.events import EventType
+from engine.job.events import EventType, Phase
 from engine.records import Job
 from engine.store.base import Store
 
 TOLD: Final = (EventType.PHASE, EventType.STATE, EventType.RECOVERY, EventType.HEARTBEAT)
 """The events that tell what a pod is busy with."""
+
+_UNTOLD: Final = timedelta(seconds=10)
+"""What may be missing between phases without being worth a line."""
 
 
 def mark(store: Store, job_id: str, phase: str) -> None:
@@ -24,6 +27,32 @@ def mark(store: Store, job_id: str, phase: str) -> None:
         # With the run as well, so that the ledger of many runs need not look at each one's marks.
         so_far = marked(marks_of(store, job_id), None, datetime.now(UTC))
         store.update(job_id, laptop_spent={spent.phase: spent.seconds for spent in so_far})
+
+
+def cut_off(store: Store, job_id: str) -> None:
+    """Let a phase that nobody ended take no time: `settle` finds what is missing of the whole."""
+    marks = _read(store, job_id)
+    if marks and marks[-1][0]:
+        store.set_setting(_key(job_id), [*marks, ["", marks[-1][1]]])
+
+
+def settle(store: Store, job: Job, since: datetime | None, until: datetime) -> None:
+    """End the last phase, and count as idle what no phase accounts for of the time that a machine was billed.
+
+    Args:
+        store: Where it is known.
+        job: The job.
+        since: When its machine was asked for; None if it was not.
+        until: When it was seen to be gone.
+    """
+    mark(store, job.id, "")
+    told = sum(item.seconds for item in spent(store, job, until))
+    missing = timedelta(seconds=(until - since).total_seconds() - told) if since is not None else timedelta()
+    if missing > _UNTOLD:
+        begun = [[Phase.IDLE.value, (until - missing).isoformat()], ["", until.isoformat()]]
+        store.set_setting(_key(job.id), [*_read(store, job.id), *begun])
+    so_far = marked(marks_of(store, job.id), None, until)
+    store.update(job.id, laptop_spent={item.phase: item.seconds for item in so_far})
 
 
 def marks_of(store: Store, job_id: str) -> list[Mark]:

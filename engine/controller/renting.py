@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 from engine.analysis.spending import FETCH
-from engine.controller.phases import mark, spent
+from engine.controller.phases import mark, settle, spent
 from engine.controller.pods import Pods
 from engine.controller.quoting import quoted
 from engine.errors import BadInput, NoSuchPod, PodError
@@ -31,7 +32,7 @@ from engine.pods.runpod_pod import RunPodPod
 from engine.records import Job
 from engine.store.base import Store
 from engine.supervisor.guarded import kept_file
-from engine.supervisor.locks import Lock
+from engine.supervisor.locks import Lock, held
 
 _LONGEST: Final = 60.0
 """Seconds between two tries to fetch from, or to end, a machine that does not answer."""
@@ -118,7 +119,11 @@ class Renting:
             return
         lock = Lock(self._home.machine(job_id) / "ending.lock")
         try:
+            await self.launched(job_id)
             await self._alone(lock)
+            job = await asyncio.to_thread(self._store.job, job_id)
+            if not job.status.ended:
+                return
             kept = await asyncio.to_thread(self._pods.placements.of, job_id)
             if kept is not None and kept.may_bill and await self._fetched(job):
                 await self._end_for_sure(job)
@@ -126,6 +131,11 @@ class Renting:
             self.trouble[job_id] = str(error)
         finally:
             lock.release()
+
+    async def launched(self, job_id: str) -> None:
+        """Wait until no process is bringing that job to its machine any more."""
+        while await asyncio.to_thread(held, self._home.launching(job_id)):  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
 
     async def _alone(self, lock: Lock) -> None:
         """Wait until no other process of this home fetches from that machine, or ends it."""
@@ -158,7 +168,10 @@ class Renting:
 
     def _settle(self, job_id: str) -> None:
         """Close the ledger; the job has cost what its machine did."""
-        mark(self._store, job_id, "")
+        placement = self._pods.rented(job_id).placement
+        now = datetime.now(UTC)
+        since = placement.asked_at if placement.pod_id is not None else None
+        settle(self._store, self._store.job(job_id), since, placement.gone_at or now)
         job = self._store.job(job_id)
         dollars = [item.dollars for item in spent(self._store, job) if item.dollars is not None]
         if dollars:

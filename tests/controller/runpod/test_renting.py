@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from importlib.util import find_spec
 from pathlib import Path
@@ -242,6 +243,22 @@ async def test_the_app_and_a_command_may_attend_to_the_same_run(
     assert (command.trouble + app.trouble).count("fetched yet") == 0
 
 
+async def test_an_app_that_opens_in_mid_launch_does_not_take_it_for_one_that_was_cut_off(
+    laptop: Laptop, runpod: Emulator, machines: Machines, data: Path
+) -> None:
+    command = await laptop.open()
+    wanted = spec(data)
+    quote = await command.quote(wanted)
+    runpod.fault(CREATE, Fault(hang=3))
+    launching = asyncio.create_task(command.launch(wanted, quote=quote))
+    await comes(lambda: asked(runpod, CREATE))
+    app = await laptop.open()
+    job = await launching
+    for controller in (command, app):
+        assert (await controller.settle([job.id]))[0].status == Status.COMPLETED
+    assert (len(runpod.account.pods), billing(runpod)) == (1, [])
+
+
 async def test_a_pod_that_is_too_new_to_be_known_is_not_given_up(
     laptop: Laptop, runpod: Emulator, machines: Machines, data: Path
 ) -> None:
@@ -285,6 +302,4 @@ async def test_a_stopped_pod_keeps_what_was_not_fetched_and_goes_on_when_it_is_r
 
 
 async def comes(question: Any) -> None:
-    import asyncio
-
     await asyncio.to_thread(until, question)
