@@ -76,7 +76,8 @@ class DistributedSpec(Section):
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """ddp: each process holds the whole model; fsdp: they split weights, gradients and optimizer."""
     timeout_minutes: Above = 10
-    """How long processes wait for each other before one counts as lost."""
+    """How long processes wait for each other before one counts as lost. What the first does alone while the
+    others wait, such as predictions and the hashes of a checkpoint, must be done in that time."""
 
 
 class PodSpec(Section):

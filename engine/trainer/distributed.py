@@ -266,16 +266,22 @@ class Ranks:
                 return dict(json.loads(self.store.get(_WORD)))
         return {}
 
-    def await_lead(self, leave: Callable[[], bool]) -> None:
+    def await_lead(self, leave: Callable[[], bool], live: Callable[[], None], every: float = 60.0) -> None:
         """Wait until rank 0 says that it is done, however long that takes.
 
         Args:
             leave: Is waiting to end anyway?
+            live: Called now and then, to show that this one lives.
+            every: Seconds between these calls.
 
         Raises:
             RuntimeError: Rank 0's machine does not answer any more.
         """
+        shown = time.monotonic()
         while not leave() and not self.store.check([_WORD]):
+            if time.monotonic() - shown >= every:
+                shown = time.monotonic()
+                live()
             time.sleep(0.2)
 
 

@@ -97,7 +97,7 @@ def _finish(attempt: Attempt, data: setup.Data) -> None:
         ranks.say("done")
         return
     memory.free()
-    ranks.await_lead(lambda: attempt.stop.requested)
+    ranks.await_lead(lambda: attempt.stop.requested, lambda: attempt.phase(Phase.IDLE))
     if (word := ranks.heard()).get("kind") == "failed":
         raise TrainingError(str(word.get("of")), str(word.get("what")), str(word.get("advice")))
     if word:

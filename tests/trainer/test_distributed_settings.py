@@ -104,6 +104,25 @@ def test_what_torch_says_when_a_rank_has_gone_is_known_from_a_crash() -> None:
     assert not faltered(ValueError("gloo"))
 
 
+@pytest.mark.training
+def test_who_waits_for_rank_0_shows_that_it_lives_until_there_is_word() -> None:
+    from torch.distributed import HashStore
+
+    ranks, shown = Ranks(rank=1, world=2, local=0, node=1, nodes=2, store=HashStore()), []
+
+    def live() -> None:
+        shown.append(True)
+        if len(shown) == 2:
+            ranks.say("done", of="it")
+
+    ranks.await_lead(lambda: False, live, every=0.0)
+    assert len(shown) == 2
+    assert ranks.heard() == {"kind": "done", "of": "it"}
+    waiting = Ranks(rank=1, world=2, store=HashStore())
+    waiting.await_lead(lambda: True, live)
+    assert waiting.heard() == {}
+
+
 def test_only_rank_0_writes_all_events_and_another_machine_its_signs_of_life(tmp_path: Path) -> None:
     written = {}
     for name, ranks in {
