@@ -1,4 +1,4 @@
-"""The garbage collector rests while the app starts: it would look at what is only now being made, again and again.
+"""The garbage collector rests while the app starts: it would look at what is only being made, over and over.
 
 Measured: a tenth of the processor time to the first chart. What the start has made is then left out of
 all later collections, for it lives as long as the app.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.tui.fabricated import FakeDesk
 from tests.tui.steps import press, settled, until
 from tui.app import PodiumApp
+from tui.widgets import log_file as log_file_module
 from tui.widgets import log_filter
 from tui.widgets.log_file import LogFile
 from tui.widgets.log_filter import Filter
@@ -196,3 +198,54 @@ async def test_a_hostile_log_leaves_nothing_that_acts_on_the_screen(tmp_path: Pa
                 assert not acts, repr(text)
                 assert not set(text) & set("\u202e\u2066\u200d"), repr(text)
         assert view.rows > 0
+
+
+# A long log
+
+
+async def test_the_end_of_a_long_log_is_there_before_its_lines_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_file_module, "SLICE", 1000)
+    monkeypatch.setattr(log_file_module, "LONG", 2000)
+    path = tmp_path / "log"
+    path.write_bytes(b"".join(b"line %04d\n" % number for number in range(5000)))
+    near = LogFile.end_of(str(path))
+    assert near is not None
+    assert near.line(len(near) - 1) == b"line 4999"
+    assert near.line(0) == b"line 4901"
+    seen: list[tuple[bool, bytes]] = []
+    moved: list[int] = []
+    counted = asyncio.Event()
+
+    def tell() -> None:
+        seen.append((lines.counting, lines.line(lines.rows - 1)))
+        if moved:
+            counted.set()
+
+    lines = LogLines(str(path), tell, moved.append)
+    following = asyncio.create_task(lines.keep_up())
+    async with asyncio.timeout(30):
+        await counted.wait()
+    following.cancel()
+    assert seen[0] == (True, b"line 4999")
+    assert moved == [4901]
+    assert lines.rows == 5000
+    assert lines.line(4901) == b"line 4901"
+
+
+async def test_who_moves_up_in_a_long_log_stays_where_he_is(
+    app: PodiumApp, log_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_file_module, "SLICE", 4000)
+    monkeypatch.setattr(log_file_module, "LONG", 5000)
+    lines_of(log_file, b"".join(b"line %05d\n" % number for number in range(30_000)))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        view = app.screen.query_one(LogView)
+        assert view.rows == 30_000
+        view.go(29_990)
+        view._moved(0)
+        assert view.here == "line 29990"
+        await press(pilot, "o", "g")
+        assert view.here == "line 00000"

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
 from tui.widgets.clean import CAP, shown_part
 
+_NEWLINE: Final = re.compile(b"\n")
+
 SLICE: Final = 1 << 20
 """How much is read at a time, bytes; between slices other threads get their turn."""
+
+LONG: Final = 16 * SLICE
+"""From when on a file's end is shown before the whole of it is indexed, bytes."""
 
 
 class LogFile:
@@ -27,16 +32,18 @@ class LogFile:
 
     Args:
         path: The file; it need not exist yet.
+        begin: The byte from which on it is indexed; what comes before is not there.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, begin: int = 0) -> None:
         self.path = Path(path)
+        self._begin = begin
         self.generation = 0
         """Rises when the file was cut or replaced: all line numbers are void then."""
         self._open: _Open | None = None
         self._inode = 0
-        self._starts = array("Q", [0])
-        self._size = 0
+        self._starts = array("Q", [begin])
+        self._size = begin
 
     def __len__(self) -> int:
         """How many lines there are; a last one without its newline counts."""
@@ -60,11 +67,8 @@ class LogFile:
         if not self._reopen():
             return
         while chunk := self.read(self._size, self._size + SLICE):
-            parts = chunk.split(b"\n")
-            base = self._size + 1
-            self._starts.extend(
-                [base + index + end for index, end in enumerate(accumulate(map(len, parts[:-1])))]
-            )
+            base = self._size
+            self._starts.extend([base + found.end() for found in _NEWLINE.finditer(chunk)])
             self._size += len(chunk)
             yield len(self)
 
@@ -75,12 +79,29 @@ class LogFile:
             if self._open is None or status.st_ino != self._inode or status.st_size < self._size:
                 self._open = _Open(self.path)
                 self._inode = os.fstat(self._open.fd).st_ino
-                if self._size:
+                if self._size > self._begin:
                     self.generation += 1
-                self._starts, self._size = array("Q", [0]), 0
+                self._starts, self._size = array("Q", [self._begin]), self._begin
         except OSError:
             return False
         return True
+
+    @classmethod
+    def end_of(cls, path: str) -> LogFile | None:
+        """The last lines of a file that is too long to index before anything is shown; else None."""
+        try:
+            size = Path(path).stat().st_size
+        except OSError:
+            return None
+        if size <= LONG:
+            return None
+        near = cls(path, size - SLICE)
+        for _ in near.grow():
+            pass
+        if len(near) < 2:
+            return None  # a line as long as that: it takes the whole index to know where it begins
+        near._starts = near._starts[1:]  # the first is but the end of a line
+        return near
 
     def span(self, number: int) -> tuple[int, int]:
         """Where a line is: its first byte and the one after its last, newline included."""

@@ -19,7 +19,7 @@ from tui.widgets.log_places import CLOCK, TOLD, Wanted, second_of_day
 PERIOD: Final = 0.08
 """Between two looks at the file, seconds."""
 
-TURN: Final = 0.05
+TURN: Final = 0.1
 """How long a thread works on before what it found is shown, seconds."""
 
 NEAR: Final = 200
@@ -32,12 +32,18 @@ class LogLines:
     Args:
         path: The file; it need not exist yet.
         told: Called on the event loop when there are more rows or others.
+        moved: Called when every row has another number, with how many more come before it.
     """
 
-    def __init__(self, path: str, told: Callable[[], None]) -> None:
+    def __init__(
+        self, path: str, told: Callable[[], None], moved: Callable[[int], None] = lambda by: None
+    ) -> None:
         self.log = LogFile(path)
         self.filter: Filter | None = None
+        self.counting = False
+        """Is only the end there, because the lines before it are still being counted?"""
         self._told = told
+        self._moved = moved
 
     @property
     def lines(self) -> int:
@@ -52,7 +58,7 @@ class LogLines:
     @property
     def stale(self) -> bool:
         """Is there something in the file that is not among the lines yet?"""
-        return self.log.stale() or self.searching
+        return self.counting or self.log.stale() or self.searching
 
     @property
     def searching(self) -> bool:
@@ -89,6 +95,7 @@ class LogLines:
 
     async def keep_up(self) -> None:
         """Follow the file and the filter until cancelled."""
+        await self._begin()
         generation = self.log.generation
         while True:
             if self.log.stale():
@@ -100,6 +107,28 @@ class LogLines:
             if self.filter is not None and self.filter.behind:
                 await self._work(self.filter.extend())
             await asyncio.sleep(PERIOD)
+
+    async def _begin(self) -> None:
+        """Of a long file, show the end before the whole of it is indexed."""
+        whole = self.log
+        near = await asyncio.to_thread(LogFile.end_of, str(whole.path))
+        if near is None:
+            return
+        self.log, self.counting = near, True
+        self._again()
+        slices = whole.grow()
+        while await asyncio.to_thread(_a_turn, slices):
+            pass
+        before = whole.number_at(near.span(0)[0])
+        self.log, self.counting = whole, False
+        self._moved(before)
+        self._again()
+
+    def _again(self) -> None:
+        """The same filter on another index."""
+        if self.filter:
+            self.let_through(self.filter.pattern, inverted=self.filter.inverted)
+        self._told()
 
     async def _work(self, slices: Iterator[int]) -> None:
         while await asyncio.to_thread(_a_turn, slices):

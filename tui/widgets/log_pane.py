@@ -274,7 +274,7 @@ class LogPane(Commanding, Vertical):
         if lines is None:
             self._title.facts = Content("")
             return
-        facts = [(_lines(lines.lines), "$text-muted")]
+        facts = [("counting lines …" if lines.counting else _lines(lines.lines), "$text-muted")]
         if self.pattern:
             sign = "!" if self.inverted else "/"
             going_on = ", given up: too slow" if lines.too_slow else " …" if lines.searching else ""

@@ -86,7 +86,7 @@ class LogView(ScrollView, can_focus=True):
     def open(self, path: str | None) -> None:
         """Show another file from its end; None shows nothing."""
         self.workers.cancel_group(self, "follow")
-        self.lines = LogLines(path, self._grown) if path else None
+        self.lines = LogLines(path, self._grown, self._moved) if path else None
         self._cursor, self._widest, self._left, self._match = 0, 0, 0, None
         self.following = True
         self._renew()
@@ -178,6 +178,18 @@ class LogView(ScrollView, can_focus=True):
             for number in (self.lines.lines - 1, self.lines.lines - 2):
                 self._strips.discard(number)
         self._settle()
+
+    def _moved(self, by: int) -> None:
+        """So many rows came before those that are shown: stay with them."""
+        self._strips.clear()
+        if self.lines is None or self.lines.filter is not None:
+            return
+        self._cursor += by
+        if self._wanted is not None:
+            self._wanted += by
+        place = self.scroll_offset.y + by
+        self.virtual_size = Size(0, self.rows)
+        self.scroll_to(y=place, animate=False, immediate=True, force=True)
 
     def _renew(self) -> None:
         """Other rows."""
