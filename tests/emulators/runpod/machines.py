@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from engine.home import Home
 from engine.job.folder import JobFolder
 from engine.supervisor.process import end_leftovers
 from tests.emulators.runpod.account import Pod
+from tests.emulators.runpod.container import Container
 from tests.emulators.runpod.server import Emulator
 from tests.emulators.sshd import Server, sshd
 
@@ -59,7 +59,7 @@ class Machines:
         self.runpod, self.folder, self.guarded = runpod, folder, guarded
         self.environment = dict(environment or {})
         self.servers: dict[str, Server] = {}
-        self._first: dict[str, subprocess.Popen[bytes]] = {}
+        self._containers: dict[str, Container] = {}
 
     def __enter__(self) -> Machines:
         self.runpod.account.watchers.append(self._watch)
@@ -105,31 +105,18 @@ class Machines:
         server = self.servers[pod.id]
         server.authorize(pod.spec.get("env", {}).get("PUBLIC_KEY", ""))
         if self.guarded and pod.spec.get("args"):
-            self._boot(pod, inside, folder)
-
-    def _boot(self, pod: Pod, inside: Mapping[str, str], folder: Path) -> None:
-        """The first process; /tmp is the container's own there."""
-        own = {**inside, **pod.spec["env"], "RUNPOD_POD_ID": pod.id, "RUNPOD_API_KEY": pod.key}
-        # There is an sshd already: the image's start has nothing to do.
-        nothing = folder / "bin" / "start.sh"
-        nothing.write_text("#!/bin/sh\n")
-        nothing.chmod(0o755)
-        own |= {"PODIUM_IMAGE_START": str(nothing)}
-        args = pod.spec["args"].replace("/tmp/", f"{folder}/")
-        script = f'import os; os.chdir("{folder}"); os.execvp("sh", ["sh", "-c", {args!r}])'
-        own["PODIUM_START"] = _moved(own["PODIUM_START"], folder)
-        with (folder / "boot.log").open("ab") as log:
-            self._first[pod.id] = subprocess.Popen(
-                [sys.executable, "-c", script], env=own, stdout=log, stderr=log, start_new_session=True
-            )
+            if (before := self._containers.pop(pod.id, None)) is not None:
+                before.end()
+            # There is an sshd already: the image's start has nothing to do.
+            container = Container(self.runpod, pod, folder, image_start="#!/bin/sh\n", environment=inside)
+            self._containers[pod.id] = container
+            container.start()
 
     def _off(self, identifier: str) -> None:
         """The machine is switched off: everything on it dies at once."""
-        first = self._first.pop(identifier, None)
-        if first is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(first.pid, signal.SIGKILL)
-            first.wait()
+        container = self._containers.pop(identifier, None)
+        if container is not None:
+            container.end()
         server = self.servers.get(identifier)
         if server is None:
             return
@@ -140,11 +127,3 @@ class Machines:
                 os.kill(pid, signal.SIGKILL)
         for folder in there.jobs.iterdir() if there.jobs.exists() else ():
             end_leftovers(there.job(folder.name), None, None, grace=0)
-
-
-def _moved(script: str, folder: Path) -> str:
-    """The start script with its files in a folder of the pod's."""
-    import base64
-
-    text = base64.b64decode(script).decode().replace("/tmp/", f"{folder}/")
-    return base64.b64encode(text.encode()).decode()

@@ -26,7 +26,7 @@ from engine.pods.boot import boot
 from engine.supervisor.process import end_leftovers
 from tests import standin
 from tests.emulators.runpod import Clock, Emulator, Fault
-from tests.emulators.runpod.machine import Machine, until_gone
+from tests.emulators.runpod.container import Container, until_gone
 from tests.processes import events_of, gone, until
 
 BRISK = {"tick": 0.05, "note": 0.1, "proof": 0.5, "retry": 0.05, "longest_retry": 0.2, "leave": 2, "again": 2}
@@ -60,7 +60,7 @@ class Pod:
         asked = {"name": "podium-a-job", "image": "i", "gpu": {"id": "NVIDIA L40S", "count": 1}}
         asked |= {"args": started.args, "env": env, "cloud": "SECURE"}
         self.pod = emulator.account.rent(asked, cluster, 0 if cluster else None)
-        self.machine = Machine(emulator, self.pod, folder, environment=environment)
+        self.machine = Container(emulator, self.pod, folder, environment=environment)
         self.job = JobFolder(self.root / "jobs" / JOB)
         self.supervisor: subprocess.Popen[bytes] | None = None
 

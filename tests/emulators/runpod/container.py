@@ -1,6 +1,6 @@
-"""A pod of the emulator as real processes: its start command, run as RunPod runs it, with its own key.
+"""What runs in a pod of the emulator: its start command, as RunPod runs it, with the pod's own key.
 
-The container is a process group in a folder of its own; ending the pod kills it, as the provider does.
+The container is a session of processes in a folder of its own; ending the pod kills it, as the provider does.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ IMAGE_START = "#!/bin/sh\nexec sleep 100000\n"
 """What an image does by itself, without an sshd."""
 
 
-class Machine:
+class Container:
     """What runs in one pod.
 
     Args:
         emulator: Where the pod is rented.
         pod: Which.
-        folder: Its file system.
+        folder: Its file system; what the start command puts into /tmp is there.
         image_start: What the image's own start script does.
         environment: More variables, such as those of faketime.
     """
@@ -43,8 +43,8 @@ class Machine:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.pod, self.folder, self._emulator = pod, folder, emulator
-        folder.mkdir(parents=True)
-        self.start_script = folder / "start.sh"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.start_script = folder / "image-start.sh"
         self.start_script.write_text(image_start)
         self.start_script.chmod(0o755)
         self._environment = dict(environment or {})
@@ -63,7 +63,7 @@ class Machine:
             "PODIUM_RESTART_SECONDS": "0.2",
             **self._environment,
         }
-        with (self.folder / "container.log").open("ab") as log:
+        with (self.folder / "boot.log").open("ab") as log:
             self.process = subprocess.Popen(
                 shlex.split(args),
                 cwd=self.folder,
@@ -90,7 +90,7 @@ class Machine:
 
     def log(self) -> str:
         """What its processes said."""
-        return (self.folder / "container.log").read_text(errors="replace")
+        return (self.folder / "boot.log").read_text(errors="replace")
 
     def processes(self) -> dict[int, str]:
         """What lives in it: process id -> command line."""
@@ -122,6 +122,6 @@ class Machine:
             self.end()
 
 
-def until_gone(machine: Machine) -> Callable[[], bool]:
+def until_gone(container: Container) -> Callable[[], bool]:
     """Has the pod ended, and all that was in it?"""
-    return lambda: machine.pod.events[-1] in ("stopped", "terminated") and not machine.processes()
+    return lambda: container.pod.events[-1] in ("stopped", "terminated") and not container.processes()
