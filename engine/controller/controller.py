@@ -231,7 +231,9 @@ class Controller:
             await asyncio.to_thread(lay_out, folder)
             lock.release()
             if rent is not None:
-                await asyncio.to_thread(launching.take)
+                # Of a run on this machine nothing is kept there, and there is nothing to rent.
+                if launching.path.parent.exists():
+                    await asyncio.to_thread(launching.take)
                 await rent()
             await self._pods.of(job).start(job.id)
             await asyncio.to_thread(self._arrived, job.id)
