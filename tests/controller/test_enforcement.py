@@ -15,6 +15,7 @@ from engine.analysis.snapshot import Question
 from engine.controller.enforcement import Enforcement
 from engine.controller.pods import Pods
 from engine.controller.renting import Renting
+from engine.errors import PodError
 from engine.home import Home
 from engine.job.events import Event, EventType, Status, encode
 from engine.job.placement import PodSpec
@@ -48,7 +49,7 @@ class Bench:
         self.pods = Pods(self.home, patience=Patience(sleep=runpod.account.clock.sleep))
         self.told: list[str] = []
         self.late = 0.0
-        renting = Renting(self.store, self.home, self.pods, self._fetch)
+        self.renting = renting = Renting(self.store, self.home, self.pods, self._fetch)
         self.enforcement = Enforcement(
             self.store,
             self.home,
@@ -60,7 +61,7 @@ class Bench:
         )
 
     async def _fetch(self, job_id: str, which: str) -> None:
-        raise AssertionError
+        raise PodError("the disk there is broken")
 
     async def _told(self, job_id: str, why: str) -> None:
         self.told.append(why)
@@ -89,6 +90,7 @@ class Bench:
                 asked_at=datetime.now(UTC) - timedelta(hours=hours_ago),
                 pod_id=pod.id,
                 price_per_hour=1.0,
+                retrieve_minutes=0,
             )
         )
         return pod
@@ -137,6 +139,17 @@ async def test_what_nobody_fetched_is_kept_on_the_pods_own_disk(bench: Bench) ->
     await bench.enforcement.look()
     assert pod.events[-1] == "stopped"
     assert "its disk is kept" in bench.told[0]
+
+
+@pytest.mark.parametrize(("folder", "end"), [("/workspace/podium", "stopped"), ("/root/p", "terminated")])
+async def test_what_can_not_be_fetched_in_time_is_not_deleted_where_it_has_a_disk(
+    bench: Bench, folder: str, end: str
+) -> None:
+    pod = bench.job(hours_ago=1, limits={}, folder=folder)
+    bench.store.update("j", status=Status.COMPLETED)
+    await bench.renting.wind_up("j")
+    assert pod.events[-1] == end
+    assert ("keeps its disk" in bench.renting.trouble.get("j", "")) == (end == "stopped")
 
 
 async def test_the_guards_own_clock_counts_and_the_pods_wall_clock_does_not(bench: Bench) -> None:
