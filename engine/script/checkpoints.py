@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.job.events import plain, stamp
-from engine.job.folder import JobFolder, write_json
+from engine.job.folder import JobFolder, read_json, write_json
 from engine.script.finding import found
 from engine.script.teller import Teller
 
@@ -64,12 +64,21 @@ class Checkpoints:
         self._taken: dict[Path, tuple[int, Found, bool]] = {}
 
     def newest(self) -> Path | None:
-        """The newest of them that is whole, as far as one can see: what to go on from."""
-        every = [item for item in self._list() if item.size]
-        return max(every, key=lambda item: (item.number, item.written)).path if every else None
+        """The newest of those that were taken in and are still as they were then: what to go on from."""
+        found = []
+        for path in self._folder.checkpoints.glob(f"checkpoint-*/{MANIFEST}"):
+            manifest = read_json(path)
+            source, step = manifest.get("source"), manifest.get("step")
+            if isinstance(source, str) and isinstance(step, int) and _as_taken(self._work / source, manifest):
+                found.append((step, self._work / source))
+        return max(found)[1] if found else None
 
     def look(self, *, ended: bool = False) -> None:
-        """Take in those that rest, all of them when the script has ended; let go of those that are gone."""
+        """Take in those that rest; let go of those that are gone.
+
+        Args:
+            ended: The script ended well: all of them are whole.
+        """
         listed = {item.path: item for item in self._list()}
         now = datetime.now(UTC).timestamp()
         for path, item in sorted(listed.items(), key=lambda pair: pair[1].number):
@@ -127,6 +136,7 @@ class Checkpoints:
             "epoch": told.get("epoch"),
             "created_at": stamp(datetime.now(UTC)),
             "score": told.get("score"),
+            "source": item.path.relative_to(self._work).as_posix(),
             "files": entries,
         }
         write_json(aside / MANIFEST, plain(manifest))
@@ -152,6 +162,18 @@ class Checkpoints:
             return
         shutil.rmtree(self._folder.checkpoint(step), ignore_errors=True)
         self._teller.checkpoint(step, path=f"checkpoints/checkpoint-{step}", removed=True)
+
+
+def _as_taken(source: Path, manifest: dict[str, Any]) -> bool:
+    """Are the script's files those that the manifest lists? By size: both are links to the same bytes."""
+    try:
+        sizes = {
+            file.name if file == source else file.relative_to(source).as_posix(): file.stat().st_size
+            for file in _files(source)
+        }
+        return bool(sizes) and sizes == {name: entry["bytes"] for name, entry in manifest["files"].items()}
+    except (OSError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _files(path: Path) -> list[Path]:

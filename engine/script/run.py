@@ -49,6 +49,8 @@ def run(folder: JobFolder, events: EventWriter, asked: Asked) -> int:
     command = asked.command = Command(script, work, programs, resume)
     teller.sign_of_life(Phase.TRAIN)
     code = _watch(folder, command, Observer(teller, script, folder.log, work, begun), checkpoints, teller)
+    # What a crash has torn must not be taken for a checkpoint.
+    checkpoints.look(ended=code == 0)
     if code == 0 and not asked.leave:
         teller.result()
     return code
@@ -66,7 +68,6 @@ def _watch(
                 checkpoints.look()
             _answer(folder, teller)
     observer.look(ended=True)
-    checkpoints.look(ended=True)
     return code
 
 

@@ -33,7 +33,7 @@ with (out / "epoch_metrics.csv").open("a") as metrics, (out / "probability_stats
         metrics.write("epoch,train_loss,val_loss\\n")
         stats.write("epoch,phase,separation\\n")
     for epoch in range(first + 1, int(sys.argv[1]) + 1):
-        time.sleep(float(sys.argv[2]))
+        time.sleep(float(sys.argv[2]) + (2.5 if len(sys.argv) > 3 and epoch == 5 else 0))
         metrics.write(f"{epoch},{8 / epoch},{9 / epoch}\\n")
         stats.write(f"{epoch},val,{epoch / 50}\\n")
         metrics.flush(), stats.flush()
@@ -46,6 +46,8 @@ with (out / "epoch_metrics.csv").open("a") as metrics, (out / "probability_stats
         if asked:
             sys.exit(0)
         if len(sys.argv) > 3 and epoch == int(sys.argv[3]) and not resume:
+            (out / "checkpoint_epoch_5.pt").write_text("torn")
+            time.sleep(0.1)
             raise RuntimeError("out of luck")
 """
 

@@ -179,6 +179,28 @@ def test_checkpoints_are_taken_when_they_rest_scored_and_let_go_of(bench: Bench)
     assert not bench.folder.checkpoint(4).exists()
 
 
+def test_a_checkpoint_that_changed_since_it_was_taken_is_not_gone_on_from(bench: Bench) -> None:
+    watch = Checkpoints(bench.folder, bench.folder.work, ["checkpoint*"], bench.teller)
+    bench.say("epoch 4: loss=0.5", "epoch 8: loss=0.4")
+    bench.look()
+    for epoch in (4, 8):
+        (bench.folder.work / f"checkpoint_epoch_{epoch}.pt").write_bytes(b"whole")
+    watch.look(ended=True)
+    (bench.folder.work / "checkpoint_epoch_8.pt").unlink()
+    (bench.folder.work / "checkpoint_epoch_8.pt").write_bytes(b"to")
+    (bench.folder.work / "checkpoint_epoch_12.pt").write_bytes(b"never taken")
+    assert watch.newest() == bench.folder.work / "checkpoint_epoch_4.pt"
+
+
+def test_a_log_that_grows_and_tells_nothing_is_a_sign_of_life(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_SIGN", -1.0)
+    bench.say("loading, for a very long time")
+    bench.look()
+    assert [event.data["phase"] for event in bench.told("phase")] == ["train"]
+
+
 def test_folders_are_checkpoints_too(bench: Bench) -> None:
     watch = Checkpoints(bench.folder, bench.folder.work, ["**/checkpoint-*"], bench.teller)
     inner = bench.folder.work / "out" / "checkpoint-30"

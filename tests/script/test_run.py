@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,31 @@ async def test_failures_are_one_line(laptop: Laptop, code: Path, script: dict[st
     job = await controller.launch(wanted)
     assert await settled(laptop, job.id) == Status.FAILED
     assert told in (laptop.store.job(job.id).error_message or "")
+
+
+def a_wheel(folder: Path) -> Path:
+    """A package that pip installs without asking anybody."""
+    wheel = folder / "saidhello-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("saidhello.py", "word = 'hello from a requirement'\n")
+        archive.writestr(
+            "saidhello-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: saidhello\nVersion: 1.0\n"
+        )
+        archive.writestr(
+            "saidhello-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        archive.writestr("saidhello-1.0.dist-info/RECORD", "")
+    return wheel
+
+
+async def test_requirements_are_installed_beside_and_used(laptop: Laptop, code: Path) -> None:
+    (code / "requirements.txt").write_text(f"./{a_wheel(code).name}\n")
+    controller = await laptop.open()
+    command = ["python", "-c", "import saidhello; print(saidhello.word)"]
+    job = await controller.launch(spec(code, command=command, requirements="requirements.txt"))
+    assert await settled(laptop, job.id) == Status.COMPLETED
+    assert "hello from a requirement" in laptop.home.job(job.id).log.read_text()
 
 
 async def test_what_is_missing_here_is_told_before_anything_is_written(laptop: Laptop, code: Path) -> None:
