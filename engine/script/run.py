@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -98,9 +99,10 @@ def _programs(
         teller.sign_of_life(Phase.INSTALL)
         return [environment.make(folder.path.parent.parent / "envs", work, wanted)]
     away = section(spec, "pod").get("provider") not in (None, "local")
-    # On another machine it is the Python that the spec names; here, the one of the user's own shell.
+    activated = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
+    # Here, the Python of the user's activated environment; else, and elsewhere, the one that runs this.
     beside = Path(sys.executable).parent
-    return [beside] if away and (beside / "python").exists() else []
+    return [beside] if (away or not activated) and (beside / "python").exists() else []
 
 
 def section(spec: Mapping[str, Any], name: str) -> Mapping[str, Any]:
