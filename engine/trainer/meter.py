@@ -92,16 +92,21 @@ class Meter:
         """The same of all processes that train together; all must ask."""
         return self._tokens_before + round(self.sums(self.tokens - self._tokens_before)[0])
 
-    def lengths(self) -> dict[str, float]:
+    def lengths(self, gather: Callable[[Any], list[Any]] = lambda own: [own]) -> dict[str, float]:
         """What the sequences since the last call were like; nothing where there were none.
 
         `sequences` is their number, `min`, `mean`, `p50`, `p95` and `max` are tokens; `truncated` is the
         share of sequences, `padding` that of slots, and `trained` that of tokens.
+
+        Args:
+            gather: Brings a value of every process that trains together; all must ask.
         """
         import numpy
 
         self._settle()
-        lengths, slots, trained, cut = self._lengths, self._slots, self._trained, self._cut
+        parts = gather((self._lengths, self._slots, self._trained, self._cut))
+        lengths = [length for part in parts for length in part[0]]
+        slots, trained, cut = (sum(part[at] for part in parts) for at in (1, 2, 3))
         self._forget()
         if not lengths:
             return {}

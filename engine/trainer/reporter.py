@@ -60,8 +60,8 @@ class Reporter(_Base):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After each optimizer step: is somebody asking for something?"""
         folder, step = self.attempt.folder, state.global_step
-        if self.attempt.looks_closely_at(step) and (lengths := self.attempt.meter.lengths()):
-            self.attempt.events.put(EventType.TOKENS, step, lengths)
+        if self.attempt.looks_closely_at(step):
+            self._tell_lengths(step)
         ranks, stop = self.attempt.ranks, self.attempt.stop
         waiting = (ranks.leads and folder.has_request(name) for name in ("save", "learning_rate"))
         stop.requested, save, rate = ranks.any(stop.requested, *waiting)
@@ -76,6 +76,11 @@ class Reporter(_Base):
         if rate:
             wanted = ranks.told(folder.take_request("learning_rate") if ranks.leads else None)
             self._set_learning_rate(wanted, step)
+
+    def _tell_lengths(self, step: int) -> None:
+        """How long the rows were, of all ranks."""
+        if lengths := self.attempt.meter.lengths(self.attempt.ranks.all):
+            self.attempt.events.put(EventType.TOKENS, step, lengths)
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After each batch of an evaluation: an evaluation can outlast the time a SIGTERM leaves."""

@@ -78,6 +78,11 @@ def test_truncation_padding_and_trained_tokens_are_shares() -> None:
         "truncated": 0.5, "padding": pytest.approx(2 / 14), "trained": (3 + 6) / 12,
     }  # fmt: skip
     assert meter.lengths() == {} and meter.tokens == 12
+    found = seen({"attention_mask": mask})
+    assert found is not None
+    meter.add(found)
+    told = meter.lengths(lambda own: [own, ([7], 7, 7, 0)])
+    assert (told["sequences"], told["max"], told["padding"]) == (3, 7, pytest.approx(2 / 15))
 
 
 def test_zero_tells_nothing(tmp_path: Path) -> None:
