@@ -45,6 +45,11 @@ class Data:
         """Bytes that a script's own copy takes."""
         return sum(item.bytes for item in self.luggage if not item.shared)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is suspicious about the data but can be trained on, one line each."""
+        return dataset.warnings_of(self.train, self.eval) if self.train is not None else []
+
 
 def check(spec: JobSpec) -> Data:
     """Read the data as the trainer will, so that what it would refuse is refused here and now.

@@ -197,6 +197,15 @@ def shared(train: Dataset, held_out: Dataset) -> str:
     return f"{count} in the eval data {held_out.path.name} and will not be trained on ({some(pairs)})"
 
 
+def warnings_of(train: Dataset, held_out: Dataset | None) -> list[str]:
+    """What is suspicious about a job's data, one line each: on each side, and on both."""
+    if held_out is None:
+        return train.warnings
+    both = shared(train, held_out)
+    beside = [f"{held_out.path.name}: {warning}" for warning in held_out.warnings]
+    return [*train.warnings, *beside, *([both] if both else [])]
+
+
 def some(things: Sequence[object]) -> str:
     """The first few of many things, and that there are more."""
     more = ", …" if len(things) > SOME else ""

@@ -125,6 +125,17 @@ def test_a_dry_run_shows_the_resolved_job_and_launches_nothing(
     assert not home.exists()
 
 
+def test_a_dry_run_warns_of_suspicious_rows(podium: Podium, data: Path, tmp_path: Path) -> None:
+    held_out = tmp_path / "eval.jsonl"
+    held_out.write_text("".join(json.dumps(row) + "\n" for row in [ROWS[3], ROWS[3]]))
+    change = ["--set", f"dataset.path={data}", "--set", f"dataset.eval_path={held_out}"]
+    warned = told(podium("launch", "sft_standard", "--dry-run", *change, "--json").stdout)["warnings"]
+    assert len(warned) == 2
+    assert "eval.jsonl: 1 row repeats an earlier one (row 2 repeats row 1)" in warned[0]
+    assert "1 row also stands in the eval data eval.jsonl" in warned[1] and "row 4 is its row 1" in warned[1]
+    assert f"# Data: {warned[1]}" in podium("launch", "sft_standard", "--dry-run", *change).stdout
+
+
 def test_a_job_file_is_read_with_changes_on_top(podium: Podium, data: Path, tmp_path: Path) -> None:
     spec = tmp_path / "job.yaml"
     spec.write_text("template: sft_standard\nname: mine\ndataset: {path: data.jsonl}\ntraining: {seed: 1}\n")

@@ -61,7 +61,8 @@ def validate(
     if max_length is not None and model is None:
         raise click.UsageError("--max-length needs --model, whose tokens are counted")
     found = dataset.read(data, method=method)
-    warnings = [*found.warnings, *(_of_both(found, held_out, method) if held_out is not None else ())]
+    beside = _beside(found, held_out, method) if held_out is not None else None
+    warnings = [*dataset.warnings_of(found, beside)]
     seen = _previewed(data, method, model, max_length) if model is not None else {}
     if seen.get("too_long") is not None:
         warnings.append(str(seen["too_long"]["told"]))
@@ -77,8 +78,8 @@ def validate(
         _show(sample, method)
 
 
-def _of_both(train: Dataset, path: Path, method: str) -> list[str]:
-    """What is suspicious about eval data, by itself and beside the train data.
+def _beside(train: Dataset, path: Path, method: str) -> Dataset:
+    """Eval data for these rows.
 
     Raises:
         BadDataset: It can't be evaluated on.
@@ -89,8 +90,7 @@ def _of_both(train: Dataset, path: Path, method: str) -> list[str]:
     held_out = dataset.read(path, train.format, method=method)
     if not dataset.without(train.rows, held_out.rows, train.format):
         raise BadDataset(str(path), ["holds every training row"], "Give rows of its own to evaluate on.")
-    both = dataset.shared(train, held_out)
-    return [*(f"{path.name}: {warning}" for warning in held_out.warnings), *([both] if both else [])]
+    return held_out
 
 
 def _show(sample: dict[str, Any], method: str) -> None:

@@ -130,11 +130,14 @@ def _dry_run(spec: JobSpec, data: preparation.Data, gpu: str | None, as_json: bo
     rows, found = len(data.train.rows), _estimate(spec, data, quote.offers[0].gpu_name if quote else gpu)
     if as_json:
         price = {"price_per_hour": quote.price_per_hour, "worst_cost": quote.worst_cost} if quote else {}
-        emit("spec", spec.to_json(), rows=rows, estimate=found.to_json(), **price)
+        told = {"rows": rows, "warnings": data.warnings, "estimate": found.to_json()}
+        emit("spec", spec.to_json(), **told, **price)
     else:
         line(yaml.safe_dump(spec.to_json(), sort_keys=False, allow_unicode=True).rstrip())
-        for told in estimate.told(found):
-            line(f"# {told}")
+        for estimated in estimate.told(found):
+            line(f"# {estimated}")
+        for warning in data.warnings:
+            line(one_line(f"# Data: {warning}"), fg="yellow")
         for name, value in (*offered(spec, quote, found), *bounds(quote)) if quote else ():
             line(one_line(f"# {name}: {value}"))
         line(f"# {rows} rows, all fit for {spec.method}. Nothing was launched.")
