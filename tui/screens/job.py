@@ -149,7 +149,7 @@ class JobScreen(PodiumScreen):
         allowed = wishes.WHEN.get(command)
         return allowed is None or self.detail.job.status in allowed
 
-    def watch_detail(self, before: JobDetail | None) -> None:
+    def watch_detail(self, before: JobDetail | None, _: JobDetail | None) -> None:
         """Another state offers other commands; the first run brings the panes, and they take the keys."""
         self.refresh_bindings()
         if before is None and self.is_mounted and self.focused is None:

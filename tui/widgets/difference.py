@@ -22,7 +22,8 @@ def difference(before: str, after: str) -> Iterator[tuple[Kind, str]]:
     old, new = _words(before), _words(after)
     head_old, head_new = old[:MOST], new[:MOST]
     matcher = SequenceMatcher(None, head_old, head_new, False)
-    if matcher.ratio() < ALIKE:
+    one, other = set(re.findall(r"\w+", before)), set(re.findall(r"\w+", after))
+    if len(one & other) < ALIKE * min(len(one), len(other)) or not one:
         yield "added", after
         return
     for tag, first, last, start, end in matcher.get_opcodes():

@@ -48,7 +48,7 @@ class EventList(LineList):
 
     rows: reactive[tuple[Event, ...]] = reactive(())
 
-    def watch_rows(self, before: tuple[Event, ...]) -> None:
+    def watch_rows(self, before: tuple[Event, ...], _: tuple[Event, ...]) -> None:
         """More events."""
         at_end = not before or self.row >= len(before) - 1
         self.show([event.seq for event in self.rows])

@@ -19,7 +19,7 @@ from tui.widgets.log_places import CLOCK, TOLD, Wanted, second_of_day
 PERIOD: Final = 0.08
 """Between two looks at the file, seconds."""
 
-TURN: Final = 0.1
+TURN: Final = 0.05
 """How long a thread works on before what it found is shown, seconds."""
 
 NEAR: Final = 200
