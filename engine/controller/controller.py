@@ -13,6 +13,7 @@ import math
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from engine.controller.enforcement import Enforcement
 from engine.controller.following import Following
 from engine.controller.phases import cut_off, mark
 from engine.controller.pods import Pods
-from engine.controller.pulling import Progress, chosen, pull, pull_final
+from engine.controller.pulling import Progress, announced, chosen, pull, pull_final
 from engine.controller.renting import Renting, Trying
 from engine.controller.trash import place
 from engine.errors import BadInput, PodError, StoreError
@@ -36,6 +37,7 @@ from engine.pods.replay import Recording
 from engine.records import Checkpoint, Job
 from engine.store.base import Action, Done, Store
 from engine.stream import Link, catch_up, fetch
+from engine.supervisor.guarded import fetching_file
 from engine.supervisor.locks import Lock, held
 
 _LEAVING: Final = 90.0
@@ -399,10 +401,12 @@ class Controller:
             return checkpoint, folder.final if which == "final" else folder.checkpoint(checkpoint.step)
         ssh = await self._pods.machine(job)
         remote = await ssh.absolute(ssh.folder(job_id))
-        if which == "final":
-            found = await ssh.sums(f"{remote}/{folder.final.name}")
-            return checkpoint, await pull_final(ssh.files, remote, folder, found, progress)
-        return checkpoint, await pull(ssh.files, remote, folder, checkpoint, progress)
+        sign = str(fetching_file(Path(remote).parent.parent))
+        async with announced(partial(ssh.run, ["touch", sign] if job.provider == "runpod" else ["true"])):
+            if which == "final":
+                found = await ssh.sums(f"{remote}/{folder.final.name}")
+                return checkpoint, await pull_final(ssh.files, remote, folder, found, progress)
+            return checkpoint, await pull(ssh.files, remote, folder, checkpoint, progress)
 
     async def _fetch(self, job_id: str, which: str) -> None:
         await self.pull(job_id, which, unseen)

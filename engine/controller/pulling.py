@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
@@ -140,6 +141,29 @@ async def _bring(source: Source, there: str, target: Path, manifest: bytes, prog
         done += file.bytes
     await asyncio.to_thread(_publish, aside, target, manifest)
     return target
+
+
+@asynccontextmanager
+async def announced(touch: Callable[[], Awaitable[object]], every: float = 30.0) -> AsyncIterator[None]:
+    """Tell a rented pod's guard, as long as this lasts, that something is being fetched.
+
+    Args:
+        touch: Tells it once.
+        every: Seconds between two times.
+    """
+
+    async def hold() -> None:
+        while True:
+            with suppress(PodError):
+                await touch()
+            await asyncio.sleep(every)
+
+    holding = asyncio.create_task(hold())
+    try:
+        yield
+    finally:
+        holding.cancel()
+        await asyncio.gather(holding, return_exceptions=True)
 
 
 def wanted(manifest: bytes) -> list[Wanted]:

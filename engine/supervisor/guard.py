@@ -29,7 +29,7 @@ from engine.job.events import EventType, EventWriter, last_event
 from engine.job.folder import JobFolder, read_json, write_json
 from engine.supervisor.clock import PodClock
 from engine.supervisor.ending import Api, How, Proof, Tool, Ways
-from engine.supervisor.guarded import guard_file, kept_file, make_room
+from engine.supervisor.guarded import fetching_file, guard_file, kept_file, make_room
 from engine.supervisor.limits import Limits
 from engine.supervisor.locks import holder
 from engine.supervisor.process import start_of
@@ -125,6 +125,7 @@ class Guard:
         self._noted = self._looked = -1e9
         self._proof_due = self._written_at = 0.0
         self._written: list[int] = []
+        self._touched = 0
         self._wait = Waits(self._pace)
         self.leave = False
         """Was it asked to leave?"""
@@ -148,7 +149,7 @@ class Guard:
         working = [folder for folder in self._jobs() if holder(folder.lock) is not None]
         if working:
             self._state.update(got=True, idle_since=None)
-        elif self._state["got"] and self._state["idle_since"] is None:
+        elif self._state["got"] and (self._state["idle_since"] is None or self._being_fetched()):
             self._state["idle_since"] = now
         last = self._limits.pod_seconds
         if last is not None and now >= last:
@@ -171,6 +172,15 @@ class Guard:
         if stall is None or minutes < _SILENT * stall:
             return ""
         return f"nothing was written for {minutes:.0f} minutes, not even a heartbeat"
+
+    def _being_fetched(self) -> bool:
+        """Has the laptop said so since the last look? Its limits hold all the same."""
+        try:
+            touched = fetching_file(self._told.root).stat().st_mtime_ns
+        except OSError:
+            return False
+        before, self._touched = self._touched, touched
+        return touched != before
 
     def _idle(self, now: float) -> float:
         since = self._state["idle_since"]

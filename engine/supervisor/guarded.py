@@ -87,6 +87,11 @@ def kept_file(root: Path) -> Path:
     return root / "guard" / "kept"
 
 
+def fetching_file(root: Path) -> Path:
+    """Touched by the laptop while it fetches: the minutes for that begin anew."""
+    return root / "guard" / "fetching"
+
+
 def make_room(root: Path) -> None:
     """Make the guard's folder."""
     (root / "guard").mkdir(mode=0o700, parents=True, exist_ok=True)

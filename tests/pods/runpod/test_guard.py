@@ -195,6 +195,19 @@ def test_what_has_been_fetched_need_not_be_kept(rent: Rent) -> None:
     assert pod.pod.events[-1] == "terminated"
 
 
+def test_while_something_is_fetched_the_pod_stays(rent: Rent) -> None:
+    pod = rent("persistent", {"retrieve_minutes": 1.5 / 60})
+    proven(pod)
+    pod.bring(standin.argv(steps=2, every=5))
+    until(pod.job.exit.exists, "the job ends")
+    began = time.monotonic()
+    while time.monotonic() < began + 3:
+        (pod.root / "guard" / "fetching").touch()
+        time.sleep(0.2)
+    assert pod.pod.events == ["created"]
+    until(until_gone(pod.machine), "the pod ends")
+
+
 def test_the_cap_saves_a_checkpoint_leaves_time_to_fetch_and_ends_the_pod(rent: Rent) -> None:
     """$ 0.0015 at the billed $ 0.86 an hour pay for 6 s, the last two of them for fetching."""
     pod = rent(limits={"max_cost_usd": 0.0015, "retrieve_minutes": 2 / 60}, rate=0.1)
