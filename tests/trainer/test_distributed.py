@@ -94,7 +94,7 @@ def test_two_ranks_learn_what_one_does_and_tell_it_once(tmp_path: Path, machines
     jobs.run_here(one)
     changes = {**training(batch_size=2, eval_batch_size=2), "distributed": {"processes": 2}}
     two = jobs.make_job(tmp_path / "two", changes)
-    assert machines.start(two).wait(120) == 0
+    assert machines.start(two).wait(300) == 0
     assert read_json(two.exit)["status"] == "completed", two.log.read_text()
     assert_same(two, one)
     assert contiguous(jobs.events(two))
@@ -134,10 +134,10 @@ def test_a_rank_lost_on_another_machine_ends_the_attempt_and_both_go_on_from_the
     first, second = hosts
     # The second machine is there sooner, and waits.
     supervisors = [machines.start(folder) for folder in reversed(hosts)]
-    until(lambda: first.checkpoint(20).exists(), "a checkpoint", 120)
+    until(lambda: first.checkpoint(20).exists(), "a checkpoint", 240)
     (rank,) = ranks_of(second)
     rank.send_signal(signal.SIGKILL)
-    assert [supervisor.wait(180) for supervisor in supervisors] == [0, 0]
+    assert [supervisor.wait(300) for supervisor in supervisors] == [0, 0]
     assert [read_json(folder.exit)["status"] for folder in hosts] == ["completed", "completed"], (
         first.log.read_text() + second.log.read_text()
     )
@@ -207,7 +207,7 @@ def test_ranks_that_split_the_model_learn_the_same_and_save_whole_checkpoints(
     }
     two = jobs.make_job(tmp_path / "two", changes)
     supervisor = machines.start(two, PYTHONPATH=os.pathsep.join([str(tmp_path / "cpus"), str(ROOT)]))
-    assert supervisor.wait(120) == 0
+    assert supervisor.wait(300) == 0
     assert read_json(two.exit)["status"] == "completed", two.log.read_text()
     assert_same(two, one)
     assert [event.step for event in jobs.events(two, "prediction")] == [4, 8, 12, 14]
@@ -245,7 +245,7 @@ def test_memory_that_runs_out_on_one_rank_shrinks_all_and_requests_reach_all(
     folder = jobs.make_job(tmp_path / "job", changes)
     path = os.pathsep.join([str(tmp_path / "narrow"), str(ROOT)])
     supervisor = machines.start(folder, PYTHONPATH=path)
-    until(lambda: folder.events.exists() and jobs.events(folder, "train"), "training", 120)
+    until(lambda: folder.events.exists() and jobs.events(folder, "train"), "training", 240)
     (told,) = jobs.events(folder, "recovery")
     assert "memory ran out in training (CUDA out of memory" in told.data["failure"]
     assert told.data["action"] == "going on with batches of 1, 2 of them a step"
@@ -253,10 +253,10 @@ def test_memory_that_runs_out_on_one_rank_shrinks_all_and_requests_reach_all(
     assert read_json(folder.memory)["restarts"] == 0
     folder.request("learning_rate", 1e-4)
     folder.request("save")
-    until(lambda: alerts(folder) >= {"learning_rate_changed", "save_requested"}, "both requests", 60)
-    until(lambda: jobs.events(folder, "checkpoint"), "the checkpoint", 60)
+    until(lambda: alerts(folder) >= {"learning_rate_changed", "save_requested"}, "both requests", 120)
+    until(lambda: jobs.events(folder, "checkpoint"), "the checkpoint", 120)
     folder.request("pause")
-    assert supervisor.wait(120) == 0
+    assert supervisor.wait(300) == 0
     assert jobs.events(folder, "state")[-1].data["status"] == "paused", folder.log.read_text()
     assert "not_saved" not in alerts(folder)
     saved = [event for event in jobs.events(folder, "checkpoint") if not event.data.get("removed")]
