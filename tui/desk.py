@@ -235,6 +235,18 @@ async def _pull(controller: Controller, wish: Wish) -> str:
     return "\n".join(said)
 
 
+async def _pull_one(controller: Controller, wish: Wish) -> str:
+    assert isinstance(wish, wishes.PullCheckpoint)
+    checkpoint, path = await controller.pull(wish.job_ids[0], str(wish.step), lambda done, total: None)
+    return f"Checkpoint {checkpoint.step} is in {path}, every hash right."
+
+
+async def _set_rate(controller: Controller, wish: Wish) -> str:
+    assert isinstance(wish, wishes.SetLearningRate)
+    await controller.learning_rate(wish.job_ids[0], wish.value)
+    return f"Asked for a learning rate of {wish.value:g}; it begins with the next step."
+
+
 async def _deploy(controller: Controller, wish: Wish) -> str:
     from tui.deploying import deployed
 
@@ -252,6 +264,8 @@ DEEDS: Final[Mapping[type[Wish], Deed]] = {
     wishes.DeleteJobs: _together("delete", "Deleted"),
     wishes.UndoLast: _undo,
     wishes.PullBest: _pull,
+    wishes.PullCheckpoint: _pull_one,
+    wishes.SetLearningRate: _set_rate,
     wishes.DeployBest: _deploy,
 }
 

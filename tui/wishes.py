@@ -213,6 +213,32 @@ class PullBest(Wish):
     LABEL = "download best"
 
 
+class PullCheckpoint(Wish):
+    """Download one checkpoint of a run, every hash checked.
+
+    Args:
+        job_id: The run.
+        step: Which checkpoint.
+    """
+
+    def __init__(self, job_id: str, step: int) -> None:
+        super().__init__((job_id,))
+        self.step = step
+
+
+class SetLearningRate(Wish):
+    """Give a running job another peak learning rate from its next step on.
+
+    Args:
+        job_id: The run.
+        value: The rate.
+    """
+
+    def __init__(self, job_id: str, value: float) -> None:
+        super().__init__((job_id,))
+        self.value = value
+
+
 class DeployBest(Wish):
     """Merge the best checkpoint of this run, push it to the Hub, and serve it if asked.
 

@@ -218,3 +218,43 @@ async def test_a_pane_fills_the_screen_and_gives_it_back(app: PodiumApp) -> None
         assert app.screen.query_one("#log").size.height > 30
         await press(pilot, "F")
         assert app.screen.query_one("#upper").size.height
+
+
+# Acting
+
+
+async def test_the_learning_rate_is_asked_for_and_wished(app: PodiumApp, desk: FakeDesk) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "R")
+        await press(pilot, *["backspace"] * 12, *"5e-5", "enter")
+        await until(pilot, lambda: desk.wishes)
+        [wish] = desk.wishes
+        assert (type(wish).__name__, wish.job_ids, wish.value) == ("SetLearningRate", ("job-07",), 5e-5)
+        await press(pilot, "R")
+        await press(pilot, *"soon", "enter")
+        assert len(desk.wishes) == 1
+
+
+async def test_a_checkpoint_is_downloaded_unless_it_is_here(app: PodiumApp, desk: FakeDesk) -> None:
+    def answer(question: Question) -> Snapshot:
+        snapshot = live(question)
+        return replace(snapshot, job=replace(snapshot.job, here=frozenset({900})))
+
+    desk.answer = answer
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "c", "d")
+        assert not desk.wishes
+        await press(pilot, "j", "d")
+        await until(pilot, lambda: desk.wishes)
+        assert (type(desk.wishes[0]).__name__, desk.wishes[0].step) == ("PullCheckpoint", 600)
+
+
+async def test_the_next_run_is_opened_around_the_end(app: PodiumApp, desk: FakeDesk) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "greater_than_sign")
+        assert desk.questions[-1].job_id == "job-06"
+        await press(pilot, "less_than_sign")
+        assert desk.questions[-1].job_id == "job-02", "the fake desk shows run 7 whatever it is asked for"

@@ -15,10 +15,12 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.analysis.snapshot import JobDetail, Moment, Pointed
+from engine.job.events import Status
 from tui import wishes
 from tui.commands import Command
 from tui.screens.base import PodiumScreen
 from tui.widgets.checkpoints import CheckpointPane
+from tui.widgets.clean import clean
 from tui.widgets.curves_pane import CurvesPane
 from tui.widgets.log_pane import LogPane
 from tui.widgets.machine import MachinePane
@@ -65,6 +67,29 @@ class CopyId(Command):
     LABEL = "copy id"
 
 
+class ChangeLearningRate(Command):
+    """Give this run another peak learning rate, from its next step on."""
+
+    KEYS = "R"
+    LABEL = "learning rate"
+
+
+class NextRun(Command):
+    """Show the next run of the list."""
+
+    KEYS = "greater_than_sign"
+    SHOWN = ">"
+    LABEL = "next run"
+
+
+class PreviousRun(Command):
+    """Show the run before it in the list."""
+
+    KEYS = "less_than_sign"
+    SHOWN = "<"
+    LABEL = "run before"
+
+
 class FillScreen(Command):
     """Let the pane that has the keys fill the screen, or show all panes again."""
 
@@ -84,6 +109,9 @@ class JobScreen(PodiumScreen):
         wishes.PauseJob,
         wishes.ResumeJob,
         wishes.SaveNow,
+        ChangeLearningRate,
+        NextRun,
+        PreviousRun,
         CopyId,
         GoToLog,
         GoToEvents,
@@ -146,6 +174,8 @@ class JobScreen(PodiumScreen):
         """Without a run, nothing; of the wishes, those that its state allows."""
         if self.detail is None:
             return False
+        if command is ChangeLearningRate:
+            return self.detail.job.status is Status.RUNNING
         allowed = wishes.WHEN.get(command)
         return allowed is None or self.detail.job.status in allowed
 
@@ -260,6 +290,42 @@ class JobScreen(PodiumScreen):
             self.query_one(LogPane).look_at(place)
         if self._pointer != "charts" and place is not None:
             self.query_one(CurvesPane).point_at(place)
+
+    # Acting
+
+    def on_change_learning_rate(self) -> None:
+        """Ask which."""
+        from tui.screens.entry import Entry, Field
+
+        if self.detail is not None:
+            rate = self.detail.job.learning_rate
+            field = Field("a number from 0 on", "" if rate is None else f"{rate:g}", "1e-4")
+            question = f"Peak learning rate of {clean(self.detail.job.name, 60)}"
+            self.app.push_screen(Entry(question, [field]), self._set_rate)
+
+    def _set_rate(self, told: tuple[str, ...] | None) -> None:
+        if told is None or self.detail is None:
+            return
+        try:
+            value = float(told[0])
+        except ValueError:
+            self.notify(f"{told[0]} is no number.", severity="error", markup=False, timeout=4)
+            return
+        self.post_message(wishes.SetLearningRate(self.detail.job.id, value))
+
+    def on_next_run(self) -> None:
+        """Down the list."""
+        self._open_run(1)
+
+    def on_previous_run(self) -> None:
+        """Up."""
+        self._open_run(-1)
+
+    def _open_run(self, by: int) -> None:
+        ids = [job.id for job in self.snapshot.jobs] if self.snapshot else []
+        if self.detail is not None and self.detail.job.id in ids:
+            there = ids[(ids.index(self.detail.job.id) + by) % len(ids)]
+            self.post_message(wishes.Ask(job_id=there, moment=None))
 
     def on_copy_id(self) -> None:
         """To the clipboard."""

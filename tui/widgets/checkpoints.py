@@ -19,6 +19,7 @@ from tui.widgets.clean import clean
 from tui.widgets.line_list import LineList
 from tui.widgets.show_step import ShowStep
 from tui.widgets.title_line import TitleLine
+from tui.wishes import PullCheckpoint
 
 QUIET = "$text-muted"
 
@@ -42,6 +43,14 @@ class ShowCheckpoint(Command):
 
     KEYS = "enter"
     LABEL = "show in chart"
+
+
+class DownloadCheckpoint(Command):
+    """Download this checkpoint to this machine, every hash checked."""
+
+    KEYS = "d"
+    LABEL = "download"
+    FOOTER = True
 
 
 class SortCheckpoints(Command):
@@ -117,7 +126,7 @@ class CheckpointPane(Commanding, Vertical):
     """All checkpoints, with what the score says of them. A lower score is better."""
 
     TITLE_IN_HELP = "Checkpoints"
-    COMMANDS = (CopyPath, SortCheckpoints, ShowCheckpoint)
+    COMMANDS = (CopyPath, DownloadCheckpoint, SortCheckpoints, ShowCheckpoint)
 
     detail: reactive[JobDetail | None] = reactive(None)
     best_first: reactive[bool] = reactive(True)
@@ -166,6 +175,18 @@ class CheckpointPane(Commanding, Vertical):
     def on_sort_checkpoints(self) -> None:
         """By step or by merit."""
         self.best_first = not self.best_first
+
+    def on_download_checkpoint(self) -> None:
+        """From the pod, unless it is here."""
+        here = self._list.here
+        if here is None or self.detail is None:
+            return
+        if here.path is None or here.step in self.detail.here:
+            why = "Its files were removed by rotation." if here.path is None else "It is here already."
+            self.notify(why, severity="warning", timeout=3)
+            return
+        self.post_message(PullCheckpoint(self.detail.job.id, here.step).set_sender(self))
+        self.notify(f"Downloading checkpoint {here.step} …", timeout=3)
 
     def on_copy_path(self) -> None:
         """To the clipboard."""
