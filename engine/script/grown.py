@@ -8,7 +8,7 @@ from typing import Final
 
 _MARK: Final = 256
 """Bytes before the place that was reached, by which a file is known again."""
-MOST: Final = 1 << 24
+MOST: Final = 1 << 22
 """Bytes that are read at once."""
 
 

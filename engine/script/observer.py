@@ -97,13 +97,13 @@ class Observer:
             ended: Nobody writes any more: lines without an end are whole.
         """
         count = self._teller.count
-        rows, grown = self.log.look()
-        grown |= self._tables(rows, ended=ended)
-        while self.log.more:
-            rows += self.log.look()[0]
         if ended:
-            rows += self.log.end()
-        self._teller.tell(rows)
+            self._searched = float("-inf")  # for files that came since the last search
+        grown = self._once()
+        while ended and self._more:
+            grown |= self._once()
+        if ended:
+            self._finish()
         if grown:
             self.grown_at = time.monotonic()
         if self._teller.count > count:
@@ -113,30 +113,45 @@ class Observer:
             self._teller.sign_of_life(Phase.TRAIN)
         return grown
 
-    def _tables(self, rows: list[Row], *, ended: bool) -> bool:
-        """Read the tables; what they tell comes before what was told by lines, which round."""
-        now, grown = time.monotonic(), False
-        if ended or now - self._searched >= _SEARCH:
-            self._searched = now
-            for name in found(self._root, self._patterns):
-                if name not in self._files and (self._root / name).is_file():
-                    self._files[name] = Grown(self._root / name), table(name, self._names)
+    @property
+    def _more(self) -> bool:
+        """Is there more than was read at once?"""
+        return self.log.more or any(file.more for file, _ in self._files.values())
+
+    def _once(self) -> bool:
+        """Read some megabytes of each file at most, and tell what they say; has anything grown?"""
+        rows, grown = self.log.look()
+        self._search()
         for name, (file, reader) in list(self._files.items()):
-            while True:
-                data, restarted = file.read()
-                if restarted:
-                    reader = table(name, self._names)
-                    self._files[name] = file, reader
-                grown |= restarted or bool(data)
-                rows += reader.feed(data)
-                if not file.more:
-                    break
-            if ended:
-                rows += reader.end()
-            self._mind(name, reader, ended)
+            data, restarted = file.read()
+            if restarted:
+                reader = table(name, self._names)
+                self._files[name] = file, reader
+            grown |= restarted or bool(data)
+            rows += reader.feed(data)
+            self._mind(name, reader, ended=False)
+        self._teller.tell(rows)
         return grown
 
-    def _mind(self, name: str, reader: Table, ended: bool) -> None:
+    def _finish(self) -> None:
+        """Nobody writes any more: what has no end yet will get none."""
+        rows = self.log.end()
+        for name, (_, reader) in self._files.items():
+            rows += reader.end()
+            self._mind(name, reader, ended=True)
+        self._teller.tell(rows)
+
+    def _search(self) -> None:
+        """Look for new files, now and then."""
+        now = time.monotonic()
+        if now - self._searched < _SEARCH:
+            return
+        self._searched = now
+        for name in found(self._root, self._patterns):
+            if name not in self._files and (self._root / name).is_file():
+                self._files[name] = Grown(self._root / name), table(name, self._names)
+
+    def _mind(self, name: str, reader: Table, *, ended: bool) -> None:
         """Say of a file, once, that it can't be charted, or not wholly."""
         if reader.placed is False:
             self._complain(f"{name}: has no step or epoch column, so it is not charted", name)

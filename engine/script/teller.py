@@ -211,7 +211,7 @@ class Teller:
     def _remember(self, step: int, side: Side, name: str, value: Figure) -> None:
         self._told.setdefault(step, {})[side, name] = value
         if len(self._told) > _KEPT:
-            del self._told[min(self._told)]
+            del self._told[next(iter(self._told))]  # the one that was told first
 
     def _tell(self, kind: Kind, step: int, data: Mapping[str, Any]) -> bool:
         """Tell of a step, in an event of its own where nothing lies beyond it; True for the first time."""

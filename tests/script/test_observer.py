@@ -11,6 +11,7 @@ import pytest
 
 from engine.job.events import Event, EventType, EventWriter
 from engine.job.folder import JobFolder
+from engine.script import grown as growing
 from engine.script import observer as watching
 from engine.script.checkpoints import Checkpoints
 from engine.script.observer import Observer
@@ -89,6 +90,17 @@ def test_a_file_that_is_written_anew_each_epoch_tells_each_row_once(bench: Bench
     replacement.replace(bench.folder.work / "m.csv")
     bench.look()
     assert [(kind, step) for kind, step, _ in bench.figures()] == [("train", n) for n in range(1, 7)]
+
+
+def test_files_larger_than_one_look_are_read_whole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growing, "MOST", 64)
+    bench.write("m.csv", "epoch,loss\n" + "".join(f"{n},{1 / n:.4f}\n" for n in range(1, 51)))
+    bench.write("small_stats.csv", "epoch,mean\n" + "".join(f"{n},{n}\n" for n in range(1, 9)))
+    bench.say(*(f"epoch {n}: val_loss={2 / n:.4f}" for n in range(1, 51)))
+    bench.look()
+    bench.look(ended=True)
+    for name in ("loss", "eval_loss"):
+        assert sorted(step for _, step, data in bench.figures() if name in data) == list(range(1, 51))
 
 
 def test_files_that_come_late_take_nothing_back(bench: Bench) -> None:

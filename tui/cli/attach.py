@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 PERIOD: Final = 0.25
 """Seconds between two looks at the store."""
+_SOON: Final = 5.0
+"""Seconds after which something should have come."""
 _SHOWN: Final = ("train_loss", "eval_loss", "learning_rate", "grad_norm")
 
 
@@ -162,7 +164,7 @@ class _Watching:
             loop.add_signal_handler(number, leave.set)
         job = await begin
         self._say(f"{job.name} · watching, as {job.id[:8]}; Ctrl-C leaves it alone")
-        quiet, seen, trouble = time.monotonic(), -1, ""
+        quiet, seen, trouble, waiting = time.monotonic(), -1, "", False
         while (job := await asyncio.to_thread(self._store.job, job.id)).status.live:
             await asyncio.to_thread(self._tell, job)
             if controller.trouble not in ("", trouble, controller.met):
@@ -171,6 +173,9 @@ class _Watching:
             size = await asyncio.to_thread(_size, Path(str(job.job_dir)))
             if size != seen:
                 quiet, seen = time.monotonic(), size
+            elif size == 0 and not waiting and time.monotonic() - quiet > _SOON:
+                waiting = True
+                self._say("nothing has come yet: what --log and --metrics name is waited for")
             if leave.is_set() or (self._idle is not None and time.monotonic() - quiet > self._idle):
                 await controller.pause(job.id)
                 (job,) = await controller.settle([job.id])
