@@ -247,13 +247,16 @@ def main() -> None:
             found["podium compare"] = [command(home) for _ in range(given.reps)]
         figures[str(steps)] = {name: round(median(times) * 1000, 1) for name, times in found.items() if times}
         figures[str(steps)]["change, worst"] = round(max(found["change"]) * 1000, 1)
+        if not given.json:
+            show(steps, given.runs, figures[str(steps)])
     if given.json:
         print(json.dumps({"runs": given.runs, "milliseconds": figures}))
-        return
-    for steps, row in figures.items():
-        print(f"5 runs of {int(steps):,} steps among {given.runs:,} others; milliseconds, medians")
-        for name, value in row.items():
-            print(f"  {name:<18}{value:>9}")
+
+
+def show(steps: int, runs: int, row: dict[str, float]) -> None:
+    print(f"5 runs of {steps:,} steps among {runs:,} others; milliseconds, medians", flush=True)
+    for name, value in row.items():
+        print(f"  {name:<18}{value:>9}", flush=True)
 
 
 if __name__ == "__main__":

@@ -85,11 +85,15 @@ def _range(stats: bytes, place: int) -> tuple[float | None, float | None]:
 
 def _newest(db: sqlite3.Connection, job_id: str, kind: str, step: int | None) -> dict[str, float]:
     """The newest finite value of each metric, up to a step if given."""
-    where, values = "", [job_id, kind]
-    if step is not None:
-        where, values = " AND step <= ?", [*values, step]  # type: ignore[list-item]
-    order = "position" if kind == "host" or step is None else "step"
-    rows = db.execute(f"{_ROWS}{where} ORDER BY {order} DESC LIMIT {_NEAR}", values)
+    if step is None:
+        rows = db.execute(f"{_ROWS} ORDER BY position DESC LIMIT {_NEAR}", (job_id, kind))
+    elif kind == "host":
+        rows = db.execute(f"{_ROWS} AND step <= ? ORDER BY position DESC LIMIT {_NEAR}", (job_id, kind, step))
+    else:
+        # Said once more, so that the index of the steps, which is without the host's, is used.
+        rows = db.execute(
+            f"{_ROWS} AND kind <> 'host' AND step <= ? ORDER BY step DESC LIMIT {_NEAR}", (job_id, kind, step)
+        )
     return _first_of_each(row_of(kind, row).values for row in rows)
 
 
