@@ -38,8 +38,8 @@ _DEPTH: Final = 5
 """How deep it is looked for news below Podium's folder: an environment's packages are there."""
 _SILENT: Final = 4
 """How many times `stall_minutes` supervisors may be silent who beat every few seconds."""
-_DEFINITE: Final = (Unauthorized, Forbidden, NoSuchPod, Conflict)
-"""Asking again will hardly help."""
+_BELIEVED: Final = ((Unauthorized, 3), (Forbidden, 3), (NoSuchPod, 6), (Conflict, 6))
+"""After how many refusals in a row asking again will hardly help: a pod may be too new to be known."""
 _KEPT: Final = ("proven_at", "rate", "clustered", "refused")
 """What the next guard goes on with."""
 _OF_ONE_START: Final = ("got", "idle_since", "arrived", "arrived_at")
@@ -125,7 +125,7 @@ class Guard:
         self._noted = self._looked = -1e9
         self._proof_due = self._written_at = 0.0
         self._written: list[int] = []
-        self._touched = 0
+        self._touched = self._refused = 0
         self._wait = Waits(self._pace)
         self.leave = False
         """Was it asked to leave?"""
@@ -214,15 +214,18 @@ class Guard:
             proof = self._ways.prove()
         except ProviderError as error:
             self._proof_due = now + self._wait.after(error)
+            self._refused += 1
+            believed = any(isinstance(error, kind) and self._refused >= times for kind, times in _BELIEVED)
             # A proof that was given stands: a refusal later may be the provider's bad minute.
             if self._state["proven_at"] is None:
-                self._state.update(refused=str(error) if isinstance(error, _DEFINITE) else "")
+                self._state.update(refused=str(error) if believed else "")
         else:
             self._proven(proof)
         self._noted = -1e9
 
     def _proven(self, proof: Proof) -> None:
         self._wait.reset()
+        self._refused = 0
         self._proof_due = self._clock.seconds() + self._pace.proof
         self._state.update(refused="", clustered=proof.clustered)
         if not proof.clustered:
