@@ -208,6 +208,7 @@ class Attachment:
         globs: Its CSV and JSON Lines files.
         patterns: Regular expressions for log lines.
         python: The Python there.
+        over_seconds: How long it is silent after the last epoch that it told of until it is over.
     """
 
     name: str
@@ -217,6 +218,7 @@ class Attachment:
     globs: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     python: str = "python3"
+    over_seconds: float = 60
 
 
 def new_attached(home: Home, wanted: Attachment) -> Job:
@@ -248,6 +250,7 @@ def _attach(wanted: Attachment) -> dict[str, Any]:
         "log": wanted.log,
         "globs": list(wanted.globs),
         "patterns": list(wanted.patterns),
+        "over_seconds": wanted.over_seconds,
         "metrics": ["**/*"],  # all that is mirrored was asked for
     }
 

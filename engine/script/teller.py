@@ -72,11 +72,14 @@ class Teller:
 
     @property
     def done(self) -> bool:
-        """Has the last epoch, or the last step, of those that it said it would do been told?"""
+        """Has the last epoch, or the last step, of those that it said it would do been told?
+
+        One that goes beyond has said something else.
+        """
         epoch = self._epochs[-1][0] if self._epochs else None
         if "epochs" in self._totals and epoch is not None:
-            return epoch >= self._totals["epochs"]
-        return "steps" in self._totals and (self.step or 0) >= self._totals["steps"]
+            return epoch == self._totals["epochs"]
+        return "steps" in self._totals and self.step == self._totals["steps"]
 
     def recall(self, path: Path) -> None:
         """Remember what the events of earlier attempts have told."""

@@ -19,8 +19,8 @@ from engine.script.run import POLL, make_teller, section
 
 STATE: Final = "watched.json"
 """In the job's folder: how much of the log was read."""
-_OVER: Final = 10.0
-"""Seconds of silence after the last epoch of those it said it would do."""
+_OVER: Final = 60.0
+"""Seconds of silence after the last epoch of those it said it would do: then it is over."""
 
 
 def watch(folder: JobFolder, events: EventWriter) -> None:
@@ -28,6 +28,8 @@ def watch(folder: JobFolder, events: EventWriter) -> None:
     spec = read_json(folder.spec)
     teller = make_teller(folder, events, spec)
     state = folder.path / STATE
+    over = section(spec, "attach").get("over_seconds")
+    silence = over if isinstance(over, (int, float)) else _OVER
     offset = read_json(state).get("log")
     offset = min(offset if isinstance(offset, int) else 0, _size(folder.log))
     observer = Observer(teller, section(spec, "attach"), folder.log, folder.path / "files", max(0, offset))
@@ -37,7 +39,7 @@ def watch(folder: JobFolder, events: EventWriter) -> None:
     while not select.select([sys.stdin], [], [], POLL)[0]:
         if observer.look():
             write_json(state, {"log": observer.log.done})
-        if teller.done and time.monotonic() - observer.grown_at > _OVER:
+        if teller.done and time.monotonic() - observer.grown_at > silence:
             observer.look(ended=True)
             teller.result()
             sys.stdout.write(json.dumps({"over": True}) + "\n")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def theirs(code: Path) -> Iterator[Theirs]:
     theirs.end()
 
 
-def wanted(theirs: Theirs, server: Server | None, **changes: object) -> Attachment:
+def wanted(theirs: Theirs, server: Server | None, **changes: Any) -> Attachment:
     address = SSHAddress("127.0.0.1", "root", server.port, str(server.key)) if server else None
     globs = ("artifacts/**/*.csv", "artifacts/**/*.jsonl")
     return Attachment(
@@ -78,7 +79,7 @@ async def test_a_running_script_is_watched_through_lost_connections_and_left_as_
     laptop: Laptop, server: Server, theirs: Theirs
 ) -> None:
     controller = await laptop.open()
-    job = await controller.attach(wanted(theirs, server))
+    job = await controller.attach(wanted(theirs, server, over_seconds=5))
     assert job.attached and job.provider == "ssh"
     store, mirror = laptop.store, laptop.home.job(job.id)
     for epoch in (4, 12):

@@ -160,7 +160,7 @@ class _Watching:
 
     async def run(self, controller: Controller, begin: Awaitable[Job]) -> Job:
         leave, loop = asyncio.Event(), asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, leave.set)
         job = await begin
         self._say(f"{job.name} · watching, as {job.id[:8]}; Ctrl-C leaves it alone")
