@@ -86,6 +86,8 @@ class ComparisonScreen(PodiumScreen):
     comparison: reactive[Comparison | None] = reactive(None)
     _suggested = False
     """Was a comparison suggested already?"""
+    _runs = 0
+    """How many runs there are of the compared models."""
     _suggestion_of: tuple[Sequence[Job], tuple[Job, ...]] | None = None
     """The runs that were looked at last, and what of them is suggested."""
 
@@ -116,6 +118,7 @@ class ComparisonScreen(PodiumScreen):
         """Take in what is compared."""
         self.comparison = snapshot.compared if snapshot else None
         there = self.comparison is not None
+        self._runs = _runs_in(snapshot, self.comparison) if snapshot and self.comparison else 0
         self._suggest()
         self.set_class(not there, "-nothing")
         if self.is_mounted:
@@ -405,7 +408,9 @@ class ComparisonScreen(PodiumScreen):
         self.query_one("#metrics RunHeads", RunHeads).show(jobs, comparison.reference, table.grid())
         self.query_one("#differences RunHeads", RunHeads).show(jobs, comparison.reference, differences.grid())
         self.query_one("#runs TitleLine", TitleLine).title = _what(comparison)
-        self.query_one("#runs TitleLine", TitleLine).facts = _how_many(comparison, snapshot, self._saved)
+        self.query_one("#runs TitleLine", TitleLine).facts = _how_many(
+            comparison, snapshot, self._saved, self._runs
+        )
         self.query_one("#metrics TitleLine", TitleLine).facts = _which_metrics(comparison, table)
 
 
@@ -443,12 +448,11 @@ def _what(comparison: Comparison) -> Content:
     return Content(clean(words.listed(models, 2)))
 
 
-def _how_many(comparison: Comparison, snapshot: Snapshot, saved: SavedComparison | None) -> Content:
+def _how_many(
+    comparison: Comparison, snapshot: Snapshot, saved: SavedComparison | None, known: int
+) -> Content:
     """How many runs, the reference, and under which name this is saved."""
-    family = snapshot.family
-    groups = {group_of(job, family) for job in comparison.jobs}
-    known = sum(group_of(job, family) in groups for job in snapshot.jobs)
-    of = " of the family" if family else ""
+    of = " of the family" if snapshot.family else ""
     kept = (f'   saved as "{clean(saved.name)}" ✓', "$success") if saved else ""
     reference = next(job for job in comparison.jobs if job.id == comparison.reference)
     return Content.assemble(
@@ -459,6 +463,12 @@ def _how_many(comparison: Comparison, snapshot: Snapshot, saved: SavedComparison
         (f"■ {reference.number:02}", run_style(reference.number)),
         kept,
     )
+
+
+def _runs_in(snapshot: Snapshot, comparison: Comparison) -> int:
+    """How many runs there are of the compared models, or of their families."""
+    groups = {group_of(job, snapshot.family) for job in comparison.jobs}
+    return sum(group_of(job, snapshot.family) in groups for job in snapshot.jobs)
 
 
 def _which_metrics(comparison: Comparison, table: MetricTable) -> Content:

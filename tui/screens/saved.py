@@ -48,7 +48,8 @@ class SavedList(LineList):
     def draw(self, row: int, width: int) -> Content:
         """A line."""
         saved = self._saved[str(self._keys[row])]
-        runs = words.listed(clean(self._names.get(job_id, "a run that is not shown")) for job_id in saved.job_ids)
+        names = (self._names.get(job_id, "a run that is not shown") for job_id in saved.job_ids)
+        runs = words.listed(map(clean, names))
         line = Content.assemble(
             (clean(saved.name), "bold"),
             f"  {words.day(saved.created_at, self._now)}  {len(saved.job_ids)} runs  ",

@@ -84,6 +84,7 @@ class RunPicker(Commanding, LineList):
         super().__init__(id=id)
         self._jobs: tuple[Job, ...] = ()
         self._scene: Scene | None = None
+        self._digits, self._longest = 2, 0
 
     @property
     def comparison(self) -> Comparison | None:
@@ -130,16 +131,16 @@ class RunPicker(Commanding, LineList):
             every = {**known, **{job.id: job for job in compared}}
             scene = Scene.of(every.values(), snapshot.taken_at, self._scene)
             self._scene = replace(scene, archive_above=snapshot.archive_above)
+        self._digits = max(2, len(str(max((job.number for job in self._jobs), default=0))))
+        self._longest = max((len(job.name) for job in self._jobs), default=0)
         self.show([job.id for job in self._jobs])
 
     def draw(self, row_number: int, width: int) -> Content:
         """A run as the History screen shows it, with its place in the comparison."""
         job, comparison = self._jobs[row_number], self.comparison
         assert self._scene is not None and comparison is not None
-        digits = max(2, len(str(max(other.number for other in self._jobs))))
-        longest = max(len(other.name) for other in self._jobs)
         compared = row_number < len(comparison.jobs)
-        line = row(job, plan(width, digits, longest), self._scene, compared)
+        line = row(job, plan(width, self._digits, self._longest), self._scene, compared)
         if compared and job.id == comparison.reference:
             line = Content.assemble(line[:2], ("=", "bold $accent"), line[3:])
         return line
