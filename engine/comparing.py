@@ -8,7 +8,6 @@ from operator import is_
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from engine.analysis.families import group_of
 from engine.analysis.snapshot import ARCHIVE_ABOVE, WARN_ABOVE
 from engine.analysis.spending import best_checkpoint
 from engine.records import Checkpoint, Curve, Job, MetricSummary
@@ -71,6 +70,9 @@ def comparison_of(
         family: Do the models of one family count as one?
         archive_above: As in `compare`; None for what the user has set.
     """
+    from engine.analysis.comparison import compare  # the screens start without it
+    from engine.analysis.families import group_of
+
     above = threshold(store) if archive_above is None else archive_above
     groups = {group_of(job, family) for job in jobs}
     others = tuple(job for job in every if not job.deleted and group_of(job, family) in groups)
@@ -78,8 +80,6 @@ def comparison_of(
     last = _compared_of.get(store)
     if last and last.asked == asked and _same(last.jobs, jobs) and _same(last.others, others):
         return last.comparison
-    from engine.analysis.comparison import compare  # the screens start without it
-
     comparison = compare(
         jobs,
         {job.id: checkpoints_of(store, job) for job in jobs},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
+import sys
 import threading
 from dataclasses import replace
 
@@ -16,6 +18,7 @@ from engine.errors import PodiumError, StoreError
 from tests.tui.fabricated import NOW, FakeDesk, empty, live
 from tests.tui.steps import press, settled, until
 from tui import quiet_start, themes, wishes
+from tui.__main__ import main
 from tui.app import PodiumApp
 from tui.screens.dialogs import Confirm
 from tui.screens.help import HelpScreen
@@ -278,3 +281,27 @@ async def test_the_collector_works_again_once_the_app_has_started(app: PodiumApp
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+def test_the_app_that_ends_badly_says_so_as_any_command_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing() -> int:
+        raise StoreError("the database is not ours")
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def reconfigure(self, **_: object) -> None:
+            pass
+
+    monkeypatch.setattr(sys, "argv", ["podium"])
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, Terminal())
+    monkeypatch.setattr("tui.app.run", failing)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    gc.enable()
+    assert ended.value.code == 2
+    assert "the database is not ours" in sys.stderr.getvalue()  # type: ignore[attr-defined]

@@ -25,6 +25,7 @@ from tui.widgets.machine import MachineView
 from tui.widgets.notes import NotesView
 from tui.widgets.predictions import PredictionsPane, answers
 from tui.widgets.run_header import RunHeader
+from tui.widgets.ssh_words import ssh_command
 
 
 def busy(*percents: float | None, gpus: int = 1) -> tuple[HostSample, ...]:
@@ -258,3 +259,19 @@ async def test_the_next_run_is_opened_around_the_end(app: PodiumApp, desk: FakeD
         assert desk.questions[-1].job_id == "job-06"
         await press(pilot, "less_than_sign")
         assert desk.questions[-1].job_id == "job-02", "the fake desk shows run 7 whatever it is asked for"
+
+
+@pytest.mark.parametrize(
+    ("pod", "command"),
+    [
+        (
+            {"host": "gpu.lab", "user": "me", "port": 2222, "key": "/k ey"},
+            "ssh -p 2222 -i '/k ey' me@gpu.lab",
+        ),
+        ({"host": "gpu.lab", "port": 22}, "ssh gpu.lab"),
+        ({"provider": "local"}, ""),
+        (None, ""),
+    ],
+)
+def test_the_ssh_command_of_a_runs_machine(pod: object, command: str) -> None:
+    assert ssh_command(a_job(config={"pod": pod})) == command

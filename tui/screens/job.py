@@ -28,6 +28,7 @@ from tui.widgets.notes import NotesPane
 from tui.widgets.pane_tabs import NextPane, PaneTabs, PreviousPane
 from tui.widgets.run_header import RunHeader
 from tui.widgets.show_step import ShowStep
+from tui.widgets.ssh_words import ssh_command
 
 
 class GoToCheckpoints(Command):
@@ -90,6 +91,12 @@ class PreviousRun(Command):
     LABEL = "run before"
 
 
+class CopySSH(Command):
+    """Copy the command that opens a shell on this run's machine."""
+
+    LABEL = "copy SSH command"
+
+
 class FillScreen(Command):
     """Let the pane that has the keys fill the screen, or show all panes again."""
 
@@ -113,6 +120,7 @@ class JobScreen(PodiumScreen):
         NextRun,
         PreviousRun,
         CopyId,
+        CopySSH,
         GoToLog,
         GoToEvents,
         FillScreen,
@@ -174,6 +182,8 @@ class JobScreen(PodiumScreen):
         """Without a run, nothing; of the wishes, those that its state allows."""
         if self.detail is None:
             return False
+        if command is CopySSH:
+            return bool(ssh_command(self.detail.job))
         if command is ChangeLearningRate:
             return self.detail.job.status is Status.RUNNING
         allowed = wishes.WHEN.get(command)
@@ -326,6 +336,12 @@ class JobScreen(PodiumScreen):
         if self.detail is not None and self.detail.job.id in ids:
             there = ids[(ids.index(self.detail.job.id) + by) % len(ids)]
             self.post_message(wishes.Ask(job_id=there, moment=None))
+
+    def on_copy_ssh(self) -> None:
+        """To the clipboard."""
+        if self.detail is not None and (command := ssh_command(self.detail.job)):
+            self.app.copy_to_clipboard(command)
+            self.notify("SSH command copied.", timeout=2)
 
     def on_copy_id(self) -> None:
         """To the clipboard."""
