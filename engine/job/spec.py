@@ -52,7 +52,7 @@ class JobSpec(Section):
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    method: Method | Literal["script"] = "sft"
+    method: Literal["sft", "cpt", "dpo", "orpo", "rlhf", "script"] = "sft"
     model: ModelSpec
     dataset: DatasetSpec
     lora: LoraSpec | None = Field(default_factory=LoraSpec)

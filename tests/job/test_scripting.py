@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from engine.errors import BadSpec
 from engine.job.judging import Condition
-from engine.job.spec import JobSpec
+from engine.job.spec import JobSpec, Method
 
 
 def parse(base: Path | None = None, **values: Any) -> JobSpec:
@@ -78,6 +78,11 @@ def test_the_section_is_for_its_method_alone() -> None:
         JobSpec.parse({**values, "script": {"command": ["true"]}}, "x")
     with pytest.raises(BadSpec, match="needs the section script"):
         JobSpec.parse({"name": "b", "method": "script"}, "x")
+
+
+def test_our_own_methods_and_a_script_are_all_there_is() -> None:
+    known = get_args(JobSpec.model_fields["method"].annotation)
+    assert known == (*get_args(Method), "script")
 
 
 @pytest.mark.parametrize(
