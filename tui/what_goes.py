@@ -9,22 +9,28 @@ from rich.cells import cell_len, set_cell_size
 
 from engine.analysis import format as words
 from engine.analysis.history import best_of, model_of
+from engine.analysis.holding import Holding, size_of
 from engine.records import Job
 from tui.widgets.clean import clean
 
 _MOST: Final = 6
 """How many runs are listed one by one."""
+_CHECKPOINTS: Final = 12
+"""How many checkpoints of a single run are listed."""
 _NAME: Final = 20
 """Cells of a name: a line then fits the dialog."""
 
 
-def what_goes(going: Sequence[Job], every: Iterable[Job], back: str = "z") -> str:
+def what_goes(
+    going: Sequence[Job], every: Iterable[Job], back: str = "z", holdings: Sequence[Holding] = ()
+) -> str:
     """The question, then a line a run, then the sum and what speaks against it; empty when nothing goes.
 
     Args:
         going: The runs that would go.
         every: All runs, to tell whether a model loses its best one.
         back: What brings them back.
+        holdings: Their checkpoints, here and elsewhere, where somebody has looked.
     """
     if not going:
         return ""
@@ -33,14 +39,45 @@ def what_goes(going: Sequence[Job], every: Iterable[Job], back: str = "z") -> st
     if len(going) > _MOST:
         rest = going[_MOST:]
         lines.append(f"and {len(rest)} more")
+    if len(holdings) == 1:
+        lines += _checkpoint_lines(holdings[0])
     lines.append("")
     if len(going) > 1 and (sum_of_all := held(going)):
         lines.append(f"In all {sum_of_all}.")
     if best := _best_among(going, every):
         verb, of = ("is", "its model") if len(best) == 1 else ("are", "their models")
         lines.append(f"{words.listed((_name(job) for job in best), 2)} {verb} the best of {of}.")
+        only = [held.job for held in holdings if held.only_best and held.job in best]
+        if only:
+            whose = words.listed((_name(job) for job in only), 2)
+            lines.append(f"Its checkpoints here are the only copy of the best: {whose}.")
+    lines += _elsewhere(holdings)
     lines.append(f"To the trash, files and all: {back} brings them back.")
     return "\n".join(lines)
+
+
+def _checkpoint_lines(held: Holding) -> list[str]:
+    """The checkpoints of one run, each with its size and place."""
+    lines = []
+    for item in sorted((*held.here, *held.there), key=lambda item: item.step):
+        place = "here" if item in held.here else held.where or "gone with its pod"
+        size = words.size(item.size_bytes)
+        lines.append(f"   step {words.count(item.step):>7}{size:>9}  {place}{'  ★' if item.is_best else ''}")
+    return lines if len(lines) <= _CHECKPOINTS else [*lines[-_CHECKPOINTS:], "   and earlier ones"]
+
+
+def _elsewhere(holdings: Sequence[Holding]) -> list[str]:
+    """What is kept elsewhere and stays there."""
+    places: dict[str, list[Holding]] = {}
+    for held in holdings:
+        if held.where:
+            places.setdefault(held.where, []).append(held)
+    lines = []
+    for where, members in list(places.items())[:_MOST]:
+        there = [item for held in members for item in held.there]
+        what = f"{len(there)} checkpoints, {words.size(size_of(there))}," if there else "What is"
+        lines.append(f"{what} {clean(where)} stay{'' if there else 's'} there, and may bill.")
+    return lines
 
 
 def _table(jobs: Sequence[Job]) -> list[str]:

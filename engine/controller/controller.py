@@ -413,16 +413,20 @@ class Controller:
 
     # ------------------------------------------------------------------ curation
 
-    async def archive(self, job_ids: Sequence[str]) -> Done:
+    async def archive(self, job_ids: Sequence[str], progress: Progress = unseen) -> Done:
         """Hide jobs; everything is kept."""
-        return await self._act("archive", job_ids)
+        return await self._act("archive", job_ids, progress)
 
-    async def restore(self, job_ids: Sequence[str]) -> Done:
+    async def restore(self, job_ids: Sequence[str], progress: Progress = unseen) -> Done:
         """Bring archived or deleted jobs back."""
-        return await self._act("restore", job_ids)
+        return await self._act("restore", job_ids, progress)
 
-    async def delete(self, job_ids: Sequence[str]) -> Done:
+    async def delete(self, job_ids: Sequence[str], progress: Progress = unseen) -> Done:
         """Move jobs and their folders to the trash.
+
+        Args:
+            job_ids: The jobs.
+            progress: Told, in a thread, how many folders of how many are moved.
 
         Raises:
             BadInput: One of them is still under way; nothing was deleted.
@@ -436,21 +440,22 @@ class Controller:
             pod = self._pods.of(job) if job.provider in (None, "local") else None
             if job.status.live or (pod is not None and await pod.alive(job_id)):
                 raise BadInput(f"{job.name} is {job.status} and can't be deleted", "Stop it first.")
-        return await self._act("delete", job_ids)
+        return await self._act("delete", job_ids, progress)
 
-    async def undo(self) -> Done | None:
+    async def undo(self, progress: Progress = unseen) -> Done | None:
         """Take back the last archive, restore or delete; None when there is none."""
         done = await asyncio.to_thread(self._store.undo)
         if done is not None:
-            await self._place(done.job_ids)
+            await asyncio.to_thread(self._place, done.job_ids, progress)
         return done
 
-    async def _act(self, action: Action, job_ids: Sequence[str]) -> Done:
+    async def _act(self, action: Action, job_ids: Sequence[str], progress: Progress) -> Done:
         done = await asyncio.to_thread(self._store.act, action, job_ids)
-        await self._place(done.job_ids)
+        await asyncio.to_thread(self._place, done.job_ids, progress)
         return done
 
-    async def _place(self, job_ids: Sequence[str]) -> None:
-        """Move folders after the store: dying in between, `start` moves them."""
-        jobs = [await asyncio.to_thread(self._store.job, job_id) for job_id in job_ids]
-        await asyncio.to_thread(place, self._home, jobs)
+    def _place(self, job_ids: Sequence[str], progress: Progress) -> None:
+        """Move folders after the store, one run after the other: dying in between, `start` moves the rest."""
+        for moved, job_id in enumerate(job_ids, 1):
+            place(self._home, [self._store.job(job_id)])
+            progress(moved, len(job_ids))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from engine.analysis import format as words
-from engine.errors import BadInput, ProviderError
+from engine.controller.account import Belonging, belongings, busy, end, facts, unsaved
+from engine.errors import BadInput
 from engine.home import Home
-from engine.job.events import Status
-from tui.cli.account import Belonging, belonging, busy, facts
 from tui.cli.errors import FAILED, complain
 from tui.cli.options import json_option
 from tui.cli.output import emit, interactive, line, one_line, table
@@ -22,8 +20,6 @@ from tui.cli.workplace import opened, up_to_date
 
 if TYPE_CHECKING:
     from engine.pods.provider import Provider, Volume
-    from engine.records import Job
-    from engine.store.base import Store
 
 T = TypeVar("T")
 
@@ -90,7 +86,7 @@ def reap(yes: bool, as_json: bool) -> int:
 def stop(pod: str, yes: bool, as_json: bool) -> int:
     """Stop a pod: its GPUs are let go of, and may not be had back; what is at /workspace is kept."""
     item = _one(pod)
-    goes = ["its GPUs, which may not be had back", "all that is not at /workspace", *_unsaved(item)]
+    goes = ["its GPUs, which may not be had back", "all that is not at /workspace", *unsaved(item)]
     if not _agreed("Stop", item, goes, yes):
         return FAILED
     return _done(item, "stopped", lambda provider: provider.stop(item.pod.id), as_json)
@@ -125,7 +121,7 @@ def resume(pod: str, yes: bool, as_json: bool) -> int:
 def terminate(pod: str, yes: bool, as_json: bool) -> int:
     """Terminate a pod for good, with all that is on it, and see that it is gone."""
     item = _one(pod)
-    if not _agreed("Terminate", item, ["all that is on it, /workspace too", *_unsaved(item)], yes):
+    if not _agreed("Terminate", item, ["all that is on it, /workspace too", *unsaved(item)], yes):
         return FAILED
     ended = _with_provider(lambda provider: _end(provider, [item]))
     if as_json:
@@ -141,18 +137,7 @@ def terminate(pod: str, yes: bool, as_json: bool) -> int:
 def _all() -> list[Belonging]:
     found = _with_provider(lambda provider: provider.list())
     with up_to_date() as store:
-        jobs, now = store.jobs(archived=True, deleted=True), datetime.now(UTC)
-        every = [belonging(pod, jobs, now) for pod in found if not pod.gone]
-        return [replace(item, unfetched=_unfetched(store, item)) for item in every]
-
-
-def _unfetched(store: Store, item: Belonging) -> bool:
-    """Has the run a best checkpoint that is on the pod alone? Here it has its name once it is verified."""
-    if item.job is None:
-        return False
-    best = next((each for each in store.checkpoints(item.job.id) if each.is_best and each.path), None)
-    folder = Home.default().found(item.job.id, deleted=item.job.deleted)
-    return best is not None and not folder.checkpoint(best.step).exists()
+        return belongings(store, Home.default(), found, datetime.now(UTC))
 
 
 def _one(wanted: str) -> Belonging:
@@ -215,14 +200,6 @@ def _agreed(deed: str, item: Belonging, goes: Sequence[str], yes: bool) -> bool:
     return click.confirm(f"{deed} it?", default=False, err=True)
 
 
-def _unsaved(item: Belonging) -> list[str]:
-    """What a run would lose."""
-    if item.job is None:
-        return []
-    saved = ", and its best checkpoint is not here yet: podium pull fetches it" if item.unfetched else ""
-    return [f"what the run {item.job.name} has there (it is {item.job.status}){saved}"]
-
-
 def _done(item: Belonging, what: str, deed: Callable[[Provider], Awaitable[Any]], as_json: bool) -> int:
     _with_provider(deed)
     if as_json:
@@ -233,34 +210,9 @@ def _done(item: Belonging, what: str, deed: Callable[[Provider], Awaitable[Any]]
 
 
 async def _end(provider: Provider, items: Sequence[Belonging]) -> list[Belonging]:
-    """Terminate pods, each until the provider confirms that it is gone; those for which it did."""
-    ended: list[Belonging] = []
-    clusters: set[str] = set()
-    for item in items:
-        try:
-            if item.pod.cluster_id is None:
-                await provider.terminate(item.pod.id)
-            elif item.pod.cluster_id not in clusters:
-                clusters.add(item.pod.cluster_id)
-                await provider.terminate_cluster(item.pod.cluster_id)
-        except ProviderError as error:
-            complain(str(error))
-            continue
-        ended.append(item)
-        if item.job is not None:
-            await asyncio.to_thread(_remember, item.job)
-    return ended
-
-
-def _remember(job: Job) -> None:
-    """Write down that a run's pod is gone, and that the run is over with it."""
-    from engine.pods.placements import Placements
-
-    why = "its pod was terminated by the user"
-    Placements(Home.default()).gone(job.id, why)
-    ended = {"status": Status.CANCELLED, "error_message": why, "completed_at": datetime.now(UTC)}
+    """Terminate pods; those that are gone. Of the others, why not."""
     with opened() as store:
-        store.update(job.id, pod_status="terminated", **({} if job.status.ended else ended))
+        return await end(provider, store, Home.default(), items, lambda error: complain(str(error)))
 
 
 def _with_provider(deed: Callable[[Provider], Awaitable[T]]) -> T:

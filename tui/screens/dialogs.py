@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
@@ -22,6 +22,8 @@ class Confirm(ModalScreen[bool]):
         ("y", "answer(True)", "yes"),
         ("n,escape,q", "answer(False)", "no"),
         ("left,right,h,l", "app.focus_next", "other"),
+        ("down,j,pagedown", "scroll(1)", "down"),
+        ("up,k,pageup", "scroll(-1)", "up"),
     ]
     AUTO_FOCUS = "#no"
 
@@ -34,7 +36,8 @@ class Confirm(ModalScreen[bool]):
         """The question, what is lost, two buttons."""
         with Vertical(id="dialog"):
             yield Static(Content.styled(self._question, "bold"), id="question")
-            yield Static(Content(self._detail), id="detail")
+            with VerticalScroll(id="long", can_focus=False):
+                yield Static(Content(self._detail), id="detail")
             with Horizontal(id="buttons"):
                 yield Button(Content(f"{self._verb} (y)"), id="yes", variant="error", compact=True)
                 yield Button(Content("leave it (n)"), id="no", compact=True)
@@ -46,3 +49,7 @@ class Confirm(ModalScreen[bool]):
     def action_answer(self, yes: bool) -> None:
         """Close with an answer."""
         self.dismiss(yes)
+
+    def action_scroll(self, by: int) -> None:
+        """Read on in a list that is longer than the dialog."""
+        self.query_one("#long").scroll_relative(y=5 * by, animate=False)

@@ -1,15 +1,21 @@
-"""What a rented pod belongs to, how old it is, how long idle, and what it has cost so far."""
+"""What the account rents: which run a pod belongs to, how long it idles, what it cost; and its end."""
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from engine.pods.provider import Rented
+from engine.errors import ProviderError
+from engine.home import Home
+from engine.job.events import Status
+from engine.pods.placements import Placements
+from engine.pods.provider import Provider, Rented
 from engine.records import Job
+from engine.store.base import Store
 
 _AT_WORK: Final = 5.0
 """Percent of the GPUs' time from which on a pod is at work."""
@@ -24,6 +30,7 @@ class Belonging:
         job: The run here that it belongs to; None for a stray.
         age_seconds: Since it was created, or at least since it was started; None when nobody tells.
         idle_seconds: How long nothing has been done on it; 0 while its GPUs work, None when nobody tells.
+        unfetched: Is the run's best checkpoint there alone?
     """
 
     pod: Rented
@@ -31,7 +38,6 @@ class Belonging:
     age_seconds: float | None
     idle_seconds: float | None
     unfetched: bool = False
-    """Is the run's best checkpoint there alone?"""
 
     @property
     def reapable(self) -> bool:
@@ -95,3 +101,69 @@ def facts(item: Belonging) -> dict[str, Any]:
         "reapable": item.reapable,
         "unfetched": item.unfetched,
     }
+
+
+def belongings(store: Store, home: Home, pods: Sequence[Rented], now: datetime) -> list[Belonging]:
+    """What the account's pods belong to; those that are gone are left out. Blocking."""
+    jobs = store.jobs(archived=True, deleted=True)
+    every = [belonging(pod, jobs, now) for pod in pods if not pod.gone]
+    return [replace(item, unfetched=_unfetched(store, home, item)) for item in every]
+
+
+def _unfetched(store: Store, home: Home, item: Belonging) -> bool:
+    """Has the run a best checkpoint that is on the pod alone? Here it has its name once it is verified."""
+    if item.job is None:
+        return False
+    best = next((each for each in store.checkpoints(item.job.id) if each.is_best and each.path), None)
+    folder = home.found(item.job.id, deleted=item.job.deleted)
+    return best is not None and not folder.checkpoint(best.step).exists()
+
+
+def unsaved(item: Belonging) -> list[str]:
+    """What a run would lose with its pod."""
+    if item.job is None:
+        return []
+    saved = ", and its best checkpoint is not here yet: podium pull fetches it" if item.unfetched else ""
+    return [f"what the run {item.job.name} has there (it is {item.job.status}){saved}"]
+
+
+async def end(
+    provider: Provider,
+    store: Store,
+    home: Home,
+    items: Sequence[Belonging],
+    failed: Callable[[ProviderError], None],
+) -> list[Belonging]:
+    """Terminate pods, each until the provider confirms that it is gone; those for which it did.
+
+    Args:
+        provider: Who rents them out.
+        store: Where their runs are kept; a run that was under way is cancelled.
+        home: Where the placements are.
+        items: The pods; of a cluster, one stands for all.
+        failed: Told of each that could not be ended.
+    """
+    ended: list[Belonging] = []
+    clusters: set[str] = set()
+    for item in items:
+        try:
+            if item.pod.cluster_id is None:
+                await provider.terminate(item.pod.id)
+            elif item.pod.cluster_id not in clusters:
+                clusters.add(item.pod.cluster_id)
+                await provider.terminate_cluster(item.pod.cluster_id)
+        except ProviderError as error:
+            failed(error)
+            continue
+        ended.append(item)
+        if item.job is not None:
+            await asyncio.to_thread(_remember, store, home, item.job)
+    return ended
+
+
+def _remember(store: Store, home: Home, job: Job) -> None:
+    """Write down that a run's pod is gone, and that the run is over with it."""
+    why = "its pod was terminated by the user"
+    Placements(home).gone(job.id, why)
+    over = {"status": Status.CANCELLED, "error_message": why, "completed_at": datetime.now(UTC)}
+    store.update(job.id, pod_status="terminated", **({} if job.status.ended else over))
