@@ -57,7 +57,8 @@ class EventType(StrEnum):
     STATE = "state"
     """data: status (a `Status`), and for a failure: error, advice."""
     HEARTBEAT = "heartbeat"
-    """data: host {cpu_percent, memory_used_gb, memory_total_gb, disk_free_gb}, gpus [ … ], guard."""
+    """data: host {cpu_percent, memory_used_gb, memory_total_gb, disk_free_gb}, gpus [ … ], guard,
+    outbox {behind (events), state (ok, down, refused), since (seconds)} where reports are sent."""
     RESULT = "result"
     """data: best_step, final_path, total_steps, seconds… once, at the end of a finished job."""
     GRADIENTS = "gradients"
@@ -68,6 +69,8 @@ class EventType(StrEnum):
     """data: losses (nats, of the first eval examples), order (equal ones can be paired)."""
     MEMORY = "memory"
     """data: phase (the one that ended), gpus [ {index, peak_gb, peak_reserved_gb, …} ]; on a GPU alone."""
+    DELIVERY = "delivery"
+    """data: alert, channel (its name), ok, tries, error; whether somebody was told of an alert."""
     START = "start"
     """data: config (the effective configuration), total_steps, samples, versions; once an attempt."""
 

@@ -26,6 +26,7 @@ _SECRET_NAME: Final = re.compile(
     r"(^|_)(API|ACCESS|SECRET)?(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE
 )
 _SECRET_LOOK: Final = re.compile(r"\b(hf_|sk-|rpa_|sb_secret_|ghp_|eyJ)[A-Za-z0-9_\-.]{16,}")
+_HIDDEN: Final[set[str]] = set()
 _RAISED: Final = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b")
 
 _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
@@ -111,7 +112,14 @@ def clean(text: str) -> str:
     """One line without escapes, controls or secrets, and not too long."""
     text = _CONTROL.sub("", text.rstrip("\r").rsplit("\r", 1)[-1]).replace("\t", " ").strip()
     text = without_secrets(redact(text, os.environ))
+    for hidden in _HIDDEN:
+        text = text.replace(hidden, "[secret]")
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def hide(*secrets: str) -> None:
+    """Let `clean` leave these out from now on: they were taken out of the environment."""
+    _HIDDEN.update(secret for secret in secrets if len(secret) >= 8)
 
 
 def redact(text: str, environment: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from engine.job.events import EventType
 from engine.supervisor.host import Gpus, Host, disk_used
@@ -26,10 +26,17 @@ class Pulse:
         folder: The job's folder, whose disk counts.
         journal: Where to write.
         timing: How often.
+        reports: Reads how far reports are behind; None where none are sent.
     """
 
-    def __init__(self, folder: Path, journal: Journal, timing: Timing) -> None:
-        self._folder, self._journal, self._timing = folder, journal, timing
+    def __init__(
+        self,
+        folder: Path,
+        journal: Journal,
+        timing: Timing,
+        reports: Callable[[], Mapping[str, Any] | None] = lambda: None,
+    ) -> None:
+        self._folder, self._journal, self._timing, self._reports = folder, journal, timing, reports
         self._host, self._gpus = Host(folder), Gpus()
         self._started = self._beaten = time.monotonic()
         self._warned: set[str] = set()
@@ -50,7 +57,8 @@ class Pulse:
             return
         self._beaten = now
         host, gpus = self._host.read(), self._gpus.read()
-        self._journal.beat(host=host, gpus=gpus, **({"guard": dict(guard)} if (guard := read()) else {}))
+        told = {"guard": read(), "outbox": self._reports()}
+        self._journal.beat(host=host, gpus=gpus, **{name: dict(said) for name, said in told.items() if said})
         if gpus:
             self.busy = any((gpu["utilization_percent"] or 0) > _BUSY_PERCENT for gpu in gpus)
         if self._gpus.hangs:
@@ -67,6 +75,10 @@ class Pulse:
         if alert not in self._warned or again:
             self._warned.add(alert)
             self._journal.emit(EventType.ALERT, alert=alert, severity=severity, message=message)
+
+    def forget(self, *alerts: str) -> None:
+        """Let these alerts be given anew: what they warned of is no longer so."""
+        self._warned.difference_update(alerts)
 
     def close(self) -> None:
         """End what runs beside."""

@@ -1,4 +1,4 @@
-"""A supervisor in a hurry, as a program: `python brisk.py FOLDER JSON`, JSON of timing, trainer and slot."""
+"""A supervisor in a hurry, as a program: `python brisk.py FOLDER JSON`, JSON of timing, pace, trainer and slot."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import json
 import sys
 from pathlib import Path
 
+from engine.supervisor.outbox import Pace
 from engine.supervisor.outcome import Timing
 from engine.supervisor.supervisor import supervise
 
 BRISK = {"tick": 0.02, "heartbeat": 0.1, "heartbeat_later": 0.1, "backoff": [0.01], "linger": 5}
+PACE = {"idle": 0.05, "retry": 0.05, "longest": 0.3, "refused": 0.3, "timeout": 2.0, "drain": 20.0}
 
 if __name__ == "__main__":
     options = json.loads(sys.argv[2])
@@ -21,5 +23,6 @@ if __name__ == "__main__":
             trainer=options["trainer"],
             slot=Path(slot) if slot else None,
             timing=Timing(**{**timing, "backoff": tuple(timing["backoff"])}),
+            pace=Pace(**{**PACE, **options.get("pace", {})}),
         )
     )
