@@ -229,9 +229,9 @@ def _places(
     known = every.setdefault(key, {})
     for step in steps - known.keys():
         place = store.place(job.id, "step", step)
-        if place is not None and place.step is not None and place.step >= step:
-            if (x := place.on(axis)) is not None:
-                known[step] = x
+        x = place.on(axis) if place and place.step is not None and place.step >= step else None
+        if x is not None:
+            known[step] = x
     return {step: x for step, x in known.items() if step in steps}
 
 

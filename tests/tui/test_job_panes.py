@@ -275,3 +275,17 @@ async def test_the_next_run_is_opened_around_the_end(app: PodiumApp, desk: FakeD
 )
 def test_the_ssh_command_of_a_runs_machine(pod: object, command: str) -> None:
     assert ssh_command(a_job(config={"pod": pod})) == command
+
+
+async def test_the_title_of_the_pane_that_has_the_keys_stands_out(app: PodiumApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        for key, name, other in (
+            ("o", "log", "charts"),
+            ("c", "checkpoints", "log"),
+            ("p", "predictions", "charts"),
+        ):
+            await press(pilot, key)
+            colours = [app.screen.query_one(f"#{pane} > TitleLine").styles.color for pane in (name, other)]
+            assert colours[0] != colours[1]
+            assert colours[0].hex.lower() == app.theme_variables["accent"].lower()

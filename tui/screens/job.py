@@ -262,9 +262,13 @@ class JobScreen(PodiumScreen):
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         """A pane was clicked: it is the one in front."""
+        before = self.front
         for node in event.widget.ancestors_with_self:
             if node.id in self.TAKERS:
                 self.front = node.id
+        # Textual styles only what lost or got the focus anew, and not the titles beside it.
+        for pane in self.query(f"#{before}, #{self.front}"):
+            pane.update_node_styles()
 
     @on(PaneTabs.Chosen)
     def _choose(self, event: PaneTabs.Chosen) -> None:
