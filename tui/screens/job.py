@@ -266,9 +266,13 @@ class JobScreen(PodiumScreen):
         for node in event.widget.ancestors_with_self:
             if node.id in self.TAKERS:
                 self.front = node.id
-        # Textual styles only what lost or got the focus anew, and not the titles beside it.
-        for pane in self.query(f"#{before}, #{self.front}"):
-            pane.update_node_styles()
+        self.call_after_refresh(self._restyle, before, self.front)
+
+    def _restyle(self, *names: str) -> None:
+        """Textual styles only what lost or got the focus anew, and not the titles beside it."""
+        for name in names:
+            for pane in self.query(f"#{name}"):
+                pane.update_node_styles()
 
     @on(PaneTabs.Chosen)
     def _choose(self, event: PaneTabs.Chosen) -> None:
