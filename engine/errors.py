@@ -7,6 +7,8 @@
     │   └── NoSuchJob         no job, or several, answer to that name
     ├── BadWireLine           a line of events.jsonl that is no event
     ├── StoreError            the local database can't be read or written
+    │   ├── HostedDown        the hosted store can't be reached, or fails; what is to go there waits
+    │   └── SignedOut         nobody is signed in to the hosted store, or the session is refused
     ├── PodError              the machine that should run the job
     │   ├── PodLost           the connection is gone; the job may well go on
     │   └── ProviderError     who rents out the machines refused or failed
@@ -96,6 +98,22 @@ class BadWireLine(PodiumError):
 
 class StoreError(PodiumError):
     """The local database can't be read or written."""
+
+
+class HostedDown(StoreError):
+    """The hosted store can't be reached, or fails; what is to go there waits here.
+
+    Args:
+        retry_after: Seconds that the server wants us to wait; 0 when it does not say.
+    """
+
+    def __init__(self, what: str, advice: str = "", *, retry_after: float = 0.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(what, advice)
+
+
+class SignedOut(StoreError):
+    """Nobody is signed in to the hosted store, or the session is refused."""
 
 
 class PodError(PodiumError):

@@ -89,6 +89,10 @@ class Store(Protocol):
         """
         ...
 
+    def elsewhere(self, job_id: str) -> bool:
+        """Is it followed from another machine, which shares it through a hosted store?"""
+        ...
+
     def jobs(self, *, archived: bool = False, deleted: bool = False) -> list[Job]:
         """All jobs, live ones first, then newest first; archived and deleted ones on demand."""
         ...

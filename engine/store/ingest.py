@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -64,6 +64,28 @@ def take_in(db: sqlite3.Connection, job_id: str, lines: bytes, at: int) -> Inges
         (job_id, EVENTS_FILE, end),
     )
     return Ingested(end, len(events), len(bad))
+
+
+def take_events(db: sqlite3.Connection, job_id: str, events: Sequence[Event]) -> int:
+    """Take in events that came one by one, not as a file's bytes; the caller holds the transaction.
+
+    Args:
+        db: Where.
+        job_id: Whose.
+        events: In order of seq; those that are here already are skipped.
+
+    Returns:
+        How many were new.
+
+    Raises:
+        NoSuchJob: There is no such job.
+    """
+    if db.execute("SELECT 1 FROM local_training_jobs WHERE id = ?", (job_id,)).fetchone() is None:
+        raise NoSuchJob(f"no job {job_id!r}")
+    new = list(_unknown(db, job_id, [event for event in events if not _nested(event.data)]))
+    _store_events(db, job_id, new)
+    _project(db, job_id, new, 0)
+    return len(new)
 
 
 def offset(db: sqlite3.Connection, job_id: str, file: str) -> int:

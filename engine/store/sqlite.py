@@ -91,8 +91,18 @@ class SQLiteStore:
             places = ", ".join("?" * len(values))
             db.execute(f"INSERT INTO local_training_jobs ({JOB_SELECT}) VALUES ({places})", values)
             write_job(db, job.id, {"updated_at": datetime.now(UTC)})
+            self._added(db, numbered)
         self._tell(job.id)
         return numbered
+
+    def _added(self, db: sqlite3.Connection, job: Job) -> None:
+        """A job was added; its transaction is open yet."""
+
+    def elsewhere(self, job_id: str) -> bool:
+        """Is it followed from another machine, which shares it through a hosted store?"""
+        with self._database.reading() as db:
+            found = db.execute("SELECT min(here) FROM hosted_jobs WHERE job_id = ?", (job_id,)).fetchone()
+        return bool(found[0] == 0)
 
     def job(self, job_id: str) -> Job:
         """The job with that id.

@@ -1,0 +1,260 @@
+"""Keeps this machine's store and the hosted one in step: a thread that sends, takes in and bears faults."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import tenacity
+
+from engine.errors import HostedDown, PodiumError, SignedOut
+from engine.store.database import Database
+from engine.store.hosted import ledger
+from engine.store.hosted.comparing import Comparisons
+from engine.store.hosted.pull import Pull
+from engine.store.hosted.push import Push
+from engine.store.hosted.server import Server
+from engine.store.hosted.state import Standing, State
+from engine.store.hosted.wire import Refused
+
+PACE: Final = 2.0
+"""Seconds between two looks for what is new."""
+
+LONGEST_WAIT: Final = 30.0
+"""Seconds between two tries at most, while the server is away."""
+
+_SIGNED_OUT: Final = 15.0
+_COMPARISONS: Final = 10.0
+_PURGED: Final = 300.0
+_LOOKED_AT: Final = 60.0
+_ENDING: Final = 5.0
+
+Told = Callable[[set[str]], None]
+
+
+class Sync:
+    """Sends what changed here and takes in what changed there.
+
+    Args:
+        database: What this machine has.
+        connect: Opens the way to the server; called in the thread that uses it.
+        account: Whose copies.
+        told: Called with the jobs that changed here.
+        pace: Seconds between two looks for what is new.
+        longest_wait: Seconds between two tries at most, while the server is away.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        connect: Callable[[], Server],
+        account: str,
+        told: Told,
+        *,
+        pace: float = PACE,
+        longest_wait: float = LONGEST_WAIT,
+    ) -> None:
+        self._database, self._connect, self._account, self._told = database, connect, account, told
+        self._pace = pace
+        self._exponential = tenacity.wait_random_exponential(multiplier=min(1.0, pace), max=longest_wait)
+        self._wake, self._closing = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._turn = threading.Lock()
+        self._server: Server | None = None
+        self._attended: dict[str, float] = {}
+        self._due = {"comparisons": 0.0, "purged": 0.0}
+        self.state = State("starting", datetime.now(UTC))
+
+    # ---- for anybody
+
+    def start(self) -> None:
+        """Begin to keep in step, in a thread."""
+        self._thread = threading.Thread(target=self._run, name="hosted", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something changed here: do not wait for the next turn."""
+        self._wake.set()
+
+    def attend(self, job_id: str) -> None:
+        """Somebody looks at a job: its events are wanted for a while."""
+        new = job_id not in self._attended
+        self._attended[job_id] = time.monotonic()
+        if new:
+            self.wake()
+
+    def close(self) -> None:
+        """Stop; what was not sent is sent the next time."""
+        self._closing.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(_ENDING)
+        if self._server is not None:
+            self._server.close()
+
+    # ---- one turn
+
+    def turn(self) -> State:
+        """Send and take in everything once.
+
+        Raises:
+            HostedDown, SignedOut: It stops here; the next turn goes on.
+        """
+        with self._turn:
+            refused = self._send()
+            self._take_in()
+            self._set("refused" if refused else "synced", refused)
+        return self.state
+
+    def tried(self) -> State:
+        """One turn; what keeps it from being done is in the state."""
+        try:
+            return self.turn()
+        except PodiumError as error:
+            self._failed(error)
+        return self.state
+
+    def fetch(self, job_id: str) -> None:
+        """Take in the events of one job now.
+
+        Raises:
+            HostedDown, SignedOut: They can't be had.
+        """
+        with self._turn:
+            self._tell(self._pull().events([job_id]))
+
+    def _send(self) -> str:
+        """Send what changed here; returns what the server would not have, one line."""
+        with self._database.reading() as db:
+            purged, unsent = ledger.purged(db, self._account), ledger.unsent(db, self._account)
+            waiting = ledger.waiting(db, self._account)
+        if waiting and self.state.standing == "synced":
+            self._set("behind")
+        push, refused = Push(self._database, self._way()), ""
+        for copy in purged:
+            push.purged(copy)
+        for job_id in unsent:
+            if self._closing.is_set():
+                break
+            try:
+                if push.job(job_id):
+                    self._tell({job_id})
+            except Refused as error:
+                refused = refused or str(error)
+            if self.state.standing == "behind":
+                self._set("behind")
+        return refused
+
+    def _take_in(self) -> None:
+        pull, now = self._pull(), time.monotonic()
+        self._tell(pull.jobs())
+        for job_id in [job_id for job_id, at in self._attended.items() if now - at > _LOOKED_AT]:
+            self._attended.pop(job_id, None)
+        self._tell(pull.events(list(self._attended)))
+        if now >= self._due["comparisons"]:
+            self._tell(Comparisons(self._database, self._way()).sync())
+            self._due["comparisons"] = now + _COMPARISONS
+        if now >= self._due["purged"]:
+            self._tell(pull.gone())
+            self._due["purged"] = now + _PURGED
+
+    def _pull(self) -> Pull:
+        return Pull(self._database, self._way())
+
+    def _way(self) -> Server:
+        if self._server is None:
+            self._server = self._connect()
+        return self._server
+
+    def _tell(self, job_ids: set[str]) -> None:
+        if job_ids:
+            self._told(job_ids)
+
+    # ---- the thread
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            wait = self._pace
+            try:
+                self._patient()(self._alone)
+            except HostedDown:
+                pass  # closing: a server that is away is waited for in there
+            except SignedOut as error:
+                self._failed(error)
+                wait = _SIGNED_OUT
+            except PodiumError as error:
+                if self._closing.is_set():
+                    return  # the database was closed meanwhile
+                self._failed(error)
+                wait = _SIGNED_OUT
+            self._wake.wait(wait)
+            self._wake.clear()
+            self._closing.wait(min(self._pace, 0.5))
+
+    def _alone(self) -> None:
+        """One turn, unless another process has its own: that one does our work as well."""
+        with _held(self._database.path.with_suffix(".sync")) as ours:
+            if ours:
+                self.turn()
+            else:
+                self._set("synced")
+
+    def _patient(self) -> tenacity.Retrying:
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(HostedDown),
+            wait=self._wait,
+            stop=tenacity.stop_when_event_set(self._closing),
+            sleep=tenacity.sleep_using_event(self._closing),
+            reraise=True,
+        )
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, HostedDown):
+            self._failed(error)
+            return max(error.retry_after, self._exponential(state))
+        return self._exponential(state)
+
+    def _failed(self, error: PodiumError) -> None:
+        standing: Standing = (
+            "offline"
+            if isinstance(error, HostedDown)
+            else "signed out"
+            if isinstance(error, SignedOut)
+            else "refused"
+        )
+        self._set(standing, error.what if standing == "offline" else str(error))
+
+    def _set(self, standing: Standing, why: str = "") -> None:
+        try:
+            with self._database.reading() as db:
+                waiting = ledger.waiting(db, self._account)
+        except PodiumError:
+            waiting = self.state.waiting
+        before = self.state
+        since = before.since if before.standing == standing else datetime.now(UTC)
+        self.state = State(standing, since, waiting, why)
+        if (before.standing, before.waiting, before.why) != (standing, waiting, why):
+            self._told(set())
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    """Hold a lock that dies with its process, if nobody else does."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(handle)
