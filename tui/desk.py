@@ -291,6 +291,13 @@ def _export(store: Store, wish: wishes.ExportComparison) -> str:
     from tui.keeping import Words, kind_of, text_of, write
 
     path = Path(wish.path).expanduser().absolute()
+async def _set_limits(controller: Controller, wish: Wish) -> str:
+    assert isinstance(wish, wishes.SetLimits)
+    caps = wish.changes
+    await controller.limits(wish.job_ids[0], hours=caps.get("max_hours"), dollars=caps.get("max_cost_usd"))
+    return "Asked for other limits; the events tell whether they were granted."
+
+
     text = text_of(store, wish.comparison, kind_of(path), Words(wish.name, wish.notes), every=True)
     write(path, text, replacing=False)
     return f"Written to {path}."
@@ -306,6 +313,7 @@ def _archive_above(store: Store, wish: wishes.ArchiveAbove) -> str:
 KEEPING: Final[Mapping[type[Wish], Keep]] = {
     wishes.SaveComparison: _save,
     wishes.ForgetComparison: _forget,
+    wishes.SetLimits: _set_limits,
     wishes.ExportComparison: _export,
     wishes.ArchiveAbove: _archive_above,
 }

@@ -254,6 +254,27 @@ class DeployBest(Wish):
     def __init__(self, job: Job, repo: str, serverless: bool, gpu: str | None = None) -> None:
         super().__init__((job.id,))
         self.job, self.repo, self.serverless, self.gpu = job, repo, serverless, gpu
+class SetLimits(Wish):
+    """Give a running job other limits; never below what is used already.
+
+    Args:
+        job_id: The run.
+        changes: `max_hours`, `max_cost_usd`, or both.
+    """
+
+    LABEL = "change limits"
+
+    def __init__(self, job_id: str, changes: Mapping[str, float]) -> None:
+        super().__init__((job_id,))
+        self.changes = dict(changes)
+
+    def warning(self, snapshot: Snapshot) -> str:
+        """What it can come to now."""
+        from tui.caps import question  # the screens start without it
+
+        return "\n".join(question(job, self.changes) for job in self.jobs(snapshot))
+
+
 
 
 class SaveComparison(Wish):

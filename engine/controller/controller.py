@@ -350,6 +350,20 @@ class Controller:
             raise BadInput(f"{value!r} is no learning rate", "Give a number from 0 on.")
         await self._tell(job_id, "learning_rate", value)
 
+    async def limits(self, job_id: str, *, hours: float | None = None, dollars: float | None = None) -> None:
+        """Give a running job other limits; its supervisor refuses those that are used up already.
+
+        Args:
+            job_id: The job.
+            hours: `max_hours`; None leaves it.
+            dollars: `max_cost_usd`; None leaves it.
+        """
+        asked = {"max_hours": hours, "max_cost_usd": dollars}
+        given = {name: value for name, value in asked.items() if value is not None}
+        if not given or not all(math.isfinite(value) and value > 0 for value in given.values()):
+            raise BadInput("a limit is a number above 0", "Give hours, dollars, or both.")
+        await self._tell(job_id, "limits", given)
+
     async def _tell(self, job_id: str, name: str, value: object) -> None:
         job = await self._job(job_id)
         if job.status != Status.RUNNING:

@@ -6,6 +6,8 @@
     control/        requests from the laptop       exit.json      how it ended
     supervisor.lock held while a supervisor lives  supervisor.json  what its successor must know
     supervisor.log  what it printed, if anything
+    limits.json     limits as they were changed while the job ran; absent while they were not
+    nodes/N/        on the laptop alone: what mirrors the folder of another of several machines
     node.json       which of several machines this is, and where the first one is met; absent on a single one
 
 Ships; stdlib only.
@@ -20,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-CONTROLS: Final = ("stop", "pause", "save", "learning_rate")
+NODES: Final = "nodes"
+"""The folder of the mirrors of other machines' folders."""
+CONTROLS: Final = ("stop", "pause", "save", "learning_rate", "limits")
 """The requests that the laptop may leave in `control/`."""
 
 
@@ -103,6 +107,11 @@ class JobFolder:
     def node(self) -> Path:
         """Which of several machines this is: `node`, `nodes`, `address` and `port`; its launcher writes it."""
         return self.path / "node.json"
+
+    @property
+    def limits(self) -> Path:
+        """`max_hours` and `max_cost_usd` as changed while the job ran; absent while they were not."""
+        return self.path / "limits.json"
 
     @property
     def supervisor_log(self) -> Path:

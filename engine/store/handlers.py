@@ -12,6 +12,7 @@ from engine.store.projection import Projection
 HANDLERS: Final[Mapping[str, Callable[[Projection, Event], None]]] = {
     EventType.START: lifecycle.start,
     EventType.STATE: lifecycle.state,
+    EventType.ALERT: lifecycle.alert,
     EventType.PHASE: lifecycle.phase,
     EventType.TREND: lifecycle.trend,
     EventType.RESULT: lifecycle.result,
@@ -25,7 +26,7 @@ HANDLERS: Final[Mapping[str, Callable[[Projection, Event], None]]] = {
     EventType.CHECKPOINT: artifacts.checkpoint,
     EventType.PREDICTION: artifacts.prediction,
 }
-"""Alerts and recoveries change no row: they are read from the events themselves."""
+"""Recoveries, and most alerts, change no row: they are read from the events themselves."""
 
 
 def apply(run: Projection, event: Event) -> None:

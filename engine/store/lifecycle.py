@@ -24,6 +24,8 @@ def start(run: Projection, event: Event) -> None:
         if job["current_step"] is not None:
             job["current_step"] = min(job["current_step"], event.step)
     config = merged(stored_object(job["config"]), mapping(data.get("config")))
+    if changed := mapping(stored_object(job["metadata"]).get("limits")):
+        config = merged(config, {"limits": changed})
     if len(json_text(config)) <= MAX_JSON:
         job["config"] = config
     samples = mapping(data.get("samples"))
@@ -77,6 +79,17 @@ def _why(data: Mapping[str, Any], status: Status) -> str | None:
     if said:
         return ". ".join(said)
     return words(data.get("reason")) if status in (Status.FAILED, Status.CANCELLED) else None
+
+
+def alert(run: Projection, event: Event) -> None:
+    """Limits that were changed while the job ran count from then on, for every attempt."""
+    if event.data.get("alert") != "limits_changed":
+        return
+    found = {name: finite(event.data.get(name)) for name in ("max_hours", "max_cost_usd")}
+    caps = {name: value for name, value in found.items() if value is not None and value > 0}
+    config = stored_object(run.job["config"])
+    run.job["config"] = {**config, "limits": {**mapping(config.get("limits")), **caps}}
+    run.note({"limits": caps})
 
 
 def phase(run: Projection, event: Event) -> None:

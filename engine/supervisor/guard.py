@@ -146,6 +146,7 @@ class Guard:
     def due(self) -> str:
         """Why the pod is to end now; empty while it is not."""
         now = self._clock.seconds()
+        self._limits = self._with_rate(self._state["rate"])
         working = [folder for folder in self._jobs() if holder(folder.lock) is not None]
         if working:
             self._state.update(got=True, idle_since=None)
@@ -235,10 +236,13 @@ class Guard:
             self._limits = self._with_rate(proof.rate)
 
     def _with_rate(self, rate: Any) -> Limits:
-        """The limits, at the dearer of the confirmed and the billed rate."""
-        known = self._told.limits.cost_per_hour or 0.0
+        """The limits as the supervisor has them now, at the dearer of the confirmed and the billed rate."""
+        limits = self._told.limits
+        for folder in self._jobs():
+            limits = limits.changed(read_json(folder.limits))
+        known = limits.cost_per_hour or 0.0
         billed = float(rate) if isinstance(rate, (int, float)) else 0.0
-        return self._told.limits.at(max(known, billed) or None)
+        return limits.at(max(known, billed) or None)
 
     # ------------------------------------------------------------------ the end
 

@@ -16,6 +16,8 @@ _SAVE_AT: Final = 0.95
 """The share at which a checkpoint is saved, so that the end itself need not succeed."""
 _LARGEST_SHARE: Final = 0.5
 """More of a cap is not kept for fetching, or a small one would leave nothing to train with."""
+CAPS: Final = ("max_hours", "max_cost_usd")
+"""The limits that can be changed while a job runs."""
 _NAMES: Final = {"timeout_warning": ("max_hours", "hours"), "cost_cap": ("max_cost_usd", "cost_usd")}
 
 
@@ -61,6 +63,22 @@ class Limits:
             rented=rented,
             retrieve_minutes=(_positive(limits.get("retrieve_minutes")) or 0.0) if rented else 0.0,
         )
+
+    def changed(self, wanted: Any) -> Limits:
+        """The same limits with other hours or dollars; what is no such limit changes nothing.
+
+        Args:
+            wanted: `max_hours` and `max_cost_usd`, as `limits.json` or a request has them.
+        """
+        given = wanted if isinstance(wanted, Mapping) else {}
+        numbers = {name: _positive(given.get(name)) for name in CAPS}
+        return replace(self, **{name: number for name, number in numbers.items() if number is not None})
+
+    @property
+    def caps(self) -> dict[str, float]:
+        """Those of the limits that can be changed while a job runs, as `changed` takes them."""
+        found = {name: getattr(self, name) for name in CAPS}
+        return {name: value for name, value in found.items() if value is not None}
 
     def at(self, rate: float | None) -> Limits:
         """The same limits at another price, dollars an hour."""

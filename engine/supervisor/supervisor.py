@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from engine.job.events import EventType, Phase, Status, last_event
-from engine.job.folder import JobFolder
+from engine.job.folder import JobFolder, read_json
+from engine.supervisor.capping import taken
 from engine.supervisor.failure import Failure, clean, examine
 from engine.supervisor.guarded import found
 from engine.supervisor.journal import Journal, Watch
@@ -100,7 +101,7 @@ class Supervisor:
     ) -> None:
         self._folder, self._argv, self._slot_path = folder, trainer, slot
         self._timing, self._wakeup = timing, wakeup
-        self._limits = Limits.read(folder.spec)
+        self._limits = Limits.read(folder.spec).changed(read_json(folder.limits))
         self._memory = Memory.load(folder)
         self._journal = Journal(folder.events)
         self._watch = Watch(folder.events, self._journal.mine)
@@ -412,6 +413,7 @@ class Supervisor:
 
     def _billed(self) -> float:
         """How long it is paid for: on a rented pod since that began, else as long as the job has run."""
+        self._change_limits()
         return self._seconds() + self._ahead
 
     def _seconds(self) -> float:
@@ -419,3 +421,19 @@ class Supervisor:
         if self._running_since is None:
             return self._memory.seconds
         return self._memory.seconds + time.monotonic() - self._running_since
+    def _change_limits(self) -> None:
+        """Do what a request for other limits says, and tell what came of it."""
+        if (found := taken(self._folder, self._limits, self._billed())) is None:
+            return
+        self._limits, refusal = found
+        if refusal:
+            self._pulse.alert("limits_refused", "warning", f"the limits stay: {refusal}", again=True)
+            return
+        caps = self._limits.caps
+        message = "limits now: " + ", ".join(f"{name} {value:g}" for name, value in caps.items())
+        self._journal.emit(
+            EventType.ALERT, alert="limits_changed", severity="info", message=message, **caps
+        )
+        self._saved_for.discard("limit")
+        self._pulse.forget("cost_cap", "timeout_warning", "save_limit")
+

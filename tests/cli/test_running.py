@@ -73,6 +73,18 @@ def test_stop_can_ask_and_return(podium: Podium, running: Job, home: Path) -> No
     assert told(podium("show", "long", "--json").stdout)["job"]["status"] == "cancelled"
 
 
+def test_other_limits_are_granted_and_shown(podium: Podium, running: Job, home: Path) -> None:
+    assert podium("limits", "long", "--max-hours", "2").returncode == 2  # nobody confirmed it
+    assert podium("limits", "long", "--yes").returncode == 2
+    assert podium("limits", "long", "--max-cost", "nan", "--yes").returncode == 2
+    assert podium("limits", "long", "--max-hours", "2", "--yes").returncode == 0
+    until(Home(home).job(running.id).limits.exists, "the grant")
+    until(
+        lambda: told(podium("show", "long", "--json").stdout)["job"]["config"]["limits"]["max_hours"] == 2,
+        "the event",
+    )
+
+
 @pytest.mark.parametrize("command", ["stop", "pause", "resume"])
 def test_a_run_that_has_ended_can_be_asked_for_nothing(podium: Podium, home: Path, command: str) -> None:
     record(home, "done", GOOD)

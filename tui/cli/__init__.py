@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "stop": "running:stop",
     "pause": "running:pause",
     "resume": "running:resume",
+    "limits": "limits:limits",
     "wait": "waiting:wait",
     "pull": "pull:pull",
     "deploy": "deploy:deploy",

@@ -36,7 +36,8 @@ class Entry(ModalScreen[tuple[str, ...] | None]):
 
     Args:
         question: What is asked.
-        fields: The lines; the first must not stay empty.
+        fields: The lines.
+        needed: How many of them, from the first on, must not stay empty.
     """
 
     BINDINGS = [
@@ -45,8 +46,9 @@ class Entry(ModalScreen[tuple[str, ...] | None]):
         Binding("shift+tab,up", "app.focus_previous", "previous", show=False),
     ]
 
-    def __init__(self, question: str, fields: Sequence[Field]) -> None:
+    def __init__(self, question: str, fields: Sequence[Field], needed: int = 1) -> None:
         super().__init__()
+        self._needed = needed
         self._question = question
         self._fields = tuple(fields)
 
@@ -69,8 +71,8 @@ class Entry(ModalScreen[tuple[str, ...] | None]):
         at = entries.index(event.input)
         if at + 1 < len(entries):
             entries[at + 1].focus()
-        elif not entries[0].value.strip():
-            entries[0].focus()
+        elif empty := [entry for entry in entries[: self._needed] if not entry.value.strip()]:
+            empty[0].focus()
         else:
             self.dismiss(tuple(entry.value.strip() for entry in entries))
 

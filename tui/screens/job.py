@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Final
 
@@ -26,7 +27,7 @@ from tui.widgets.log_pane import LogPane
 from tui.widgets.machine import MachinePane
 from tui.widgets.notes import NotesPane
 from tui.widgets.pane_tabs import NextPane, PaneTabs, PreviousPane
-from tui.widgets.run_header import RunHeader
+from tui.widgets.run_header import RunHeader, limits
 from tui.widgets.show_step import ShowStep
 from tui.widgets.ssh_words import ssh_command
 
@@ -75,6 +76,14 @@ class ChangeLearningRate(Command):
     LABEL = "learning rate"
 
 
+class ChangeLimits(Command):
+    """Give this run more hours or dollars, or fewer, after showing what it can cost then."""
+
+    KEYS = "dollar_sign"
+    SHOWN = "$"
+    LABEL = "limits"
+
+
 class NextRun(Command):
     """Show the next run of the list."""
 
@@ -117,6 +126,7 @@ class JobScreen(PodiumScreen):
         wishes.ResumeJob,
         wishes.SaveNow,
         ChangeLearningRate,
+        ChangeLimits,
         NextRun,
         PreviousRun,
         CopyId,
@@ -184,7 +194,7 @@ class JobScreen(PodiumScreen):
             return False
         if command is CopySSH:
             return bool(ssh_command(self.detail.job))
-        if command is ChangeLearningRate:
+        if command in (ChangeLearningRate, ChangeLimits):
             return self.detail.job.status is Status.RUNNING
         allowed = wishes.WHEN.get(command)
         return allowed is None or self.detail.job.status in allowed
@@ -331,6 +341,41 @@ class JobScreen(PodiumScreen):
             return
         self.post_message(wishes.SetLearningRate(self.detail.job.id, value))
 
+    def on_change_limits(self) -> None:
+        """Ask which."""
+        from tui.screens.entry import Entry, Field
+
+        if self.detail is None:
+            return
+        set_now = limits(self.detail.job)
+        fields = [
+            Field(
+                label,
+                f"{value:g}" if isinstance(value := set_now.get(name), (int, float)) else "",
+                "no limit",
+            )
+            for name, label in _CAPS.items()
+        ]
+        question = f"Limits of {clean(self.detail.job.name, 60)}"
+        self.app.push_screen(Entry(question, fields, needed=0), self._set_limits)
+
+    def _set_limits(self, told: tuple[str, ...] | None) -> None:
+        if told is None or self.detail is None:
+            return
+        changes = {}
+        for name, text in zip(_CAPS, told, strict=True):
+            try:
+                value = float(text) if text else None
+            except ValueError:
+                value = math.nan
+            if value is not None and not (math.isfinite(value) and value > 0):
+                self.notify(f"{text} is no limit: it takes a number above 0.", severity="error", markup=False)
+                return
+            if value is not None and value != limits(self.detail.job).get(name):
+                changes[name] = value
+        if changes:
+            self.post_message(wishes.SetLimits(self.detail.job.id, changes))
+
     def on_next_run(self) -> None:
         """Down the list."""
         self._open_run(1)
@@ -356,6 +401,13 @@ class JobScreen(PodiumScreen):
         for job_id in self.subject():
             self.app.copy_to_clipboard(job_id)
             self.notify("Run's id copied.", timeout=2)
+
+
+_CAPS: Final = {
+    "max_hours": "hours that it may run at most",
+    "max_cost_usd": "dollars that it may cost at most",
+}
+"""The limits that can be changed while a run is under way, and what is asked."""
 
 
 # Panes behind the log are loaded when somebody goes there.
