@@ -269,11 +269,13 @@ class Gpu:
     memory_total_gb: float | None = None
     temperature_c: float | None = None
     power_w: float | None = None
+    node: int = 0
+    """Which of a job's machines it is in."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostSample:
-    """One heartbeat: the machine's CPU, memory, disk and GPUs."""
+    """One heartbeat: the machine's CPU, memory, disk and GPUs; of several machines the first one's, and all GPUs."""
 
     ts: datetime
     cpu_percent: float | None = None

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import random
+import re
 import time
 from pathlib import Path
 from typing import Final, Literal
@@ -27,7 +28,8 @@ Link = Literal["live", "reconnecting", "ended"]
 
 EVENTS: Final = "events.jsonl"
 MIRRORED: Final = (EVENTS, "train.log", "supervisor.log", "exit.json")
-"""The files that a mirror has."""
+"""The files that a mirror has; of another node in `nodes/N/`."""
+_OF_A_NODE: Final = re.compile(r"nodes/[1-9][0-9]{0,2}/(.+)")
 
 _BATCH: Final = 1 << 19
 """Bytes of events that one transaction takes in."""
@@ -83,7 +85,8 @@ class Mirror:
             PodLost: Bytes are missing before it: the connection has to be made anew.
             OSError: It can't be written.
         """
-        if chunk.file not in MIRRORED:
+        found = _OF_A_NODE.fullmatch(chunk.file)
+        if (found[1] if found else chunk.file) not in MIRRORED:
             raise PodLost(f"the pod sent a file that nobody asked for ({chunk.file[:100]!r})")
         path = self._folder.path / chunk.file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,6 +176,11 @@ class JobStream:
             elif await self._over():
                 return
 
+    @property
+    def lost(self) -> str:
+        """Which of several machines nothing is heard of, one line; empty when all is well."""
+        return str(getattr(self._pod, "trouble", ""))
+
     def _cursors(self) -> dict[str, int]:
         """Where to go on; of a folder that is in place, only news of its growth is wanted."""
         if self._mirror is not None:
@@ -202,9 +210,7 @@ class JobStream:
 
     async def _take_in(self) -> bool:
         """Take in all whole lines that are here; False when the store can't."""
-        taking = asyncio.create_task(
-            asyncio.to_thread(ingest, self._store, self._job_id, self._folder.events)
-        )
+        taking = asyncio.create_task(asyncio.to_thread(self._ingest_all))
         try:
             await asyncio.shield(taking)
         except StoreError as error:
@@ -219,6 +225,11 @@ class JobStream:
             raise
         self._patience.reset()
         return True
+
+
+    def _ingest_all(self) -> None:
+        ingest(self._store, self._job_id, self._folder.events)
+        ingest_nodes(self._store, self._job_id, self._folder)
 
 
 async def fetch(store: Store, pod: Pod, home: Home, job_id: str) -> None:
@@ -242,6 +253,7 @@ async def fetch(store: Store, pod: Pod, home: Home, job_id: str) -> None:
                     break
                 await asyncio.to_thread(mirror.take, chunk)
     await asyncio.to_thread(ingest, store, job_id, folder.events)
+    await asyncio.to_thread(ingest_nodes, store, job_id, folder)
 
 
 def ingest(store: Store, job_id: str, path: Path) -> int:
@@ -272,6 +284,28 @@ def ingest(store: Store, job_id: str, path: Path) -> int:
     return offset - start
 
 
+def ingest_nodes(store: Store, job_id: str, folder: JobFolder) -> None:
+    """Take in what other machines of the job said of themselves: their figures are kept, no more.
+
+    Raises:
+        StoreError: The store can't take them.
+    """
+    for node in folder.other_nodes:
+        _ingest_node(store, job_id, node, folder.of_node(node).events)
+
+
+def _ingest_node(store: Store, job_id: str, node: int, path: Path) -> None:
+    offset = store.offset(job_id, f"nodes/{node}/{EVENTS}")
+    if _size(path) < offset:
+        offset = 0  # begun again there, with what it had kept aside
+    while data := _read(path, offset, _BATCH):
+        end = data.rfind(b"\n") + 1
+        if not end:
+            return
+        store.ingest_node(job_id, node, data[:end], offset + end)
+        offset += end
+
+
 def catch_up(store: Store, home: Home, job_id: str | None = None) -> None:
     """Take in what jobs have written here since anybody looked; for commands without an event loop.
 
@@ -290,6 +324,7 @@ def catch_up(store: Store, home: Home, job_id: str | None = None) -> None:
     )
     for job in waiting:
         ingest(store, job.id, home.job(job.id).events)
+        ingest_nodes(store, job.id, home.job(job.id))
 
 
 def _read(path: Path, offset: int, length: int) -> bytes:

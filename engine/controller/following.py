@@ -69,7 +69,10 @@ class Following:
     @property
     def trouble(self) -> str:
         """Why news of some job does not arrive, one line; empty when all is well."""
-        told = (self._trouble.get(job_id) or stream.trouble for job_id, stream in self._streams.items())
+        told = (
+            self._trouble.get(job_id) or stream.trouble or stream.lost
+            for job_id, stream in self._streams.items()
+        )
         return next(filter(None, (*told, *self._trouble.values())), "")
 
     def follow(self, job_id: str) -> None:

@@ -23,6 +23,7 @@ from engine.pods.runpod_pod import RunPodPod
 from engine.pods.ssh import SSHPod, unsaid
 from engine.pods.ssh_address import SSHAddress
 from engine.pods.ssh_connection import KEEPALIVE_SECONDS
+from engine.pods.ssh_group import SSHGroup
 from engine.records import Job
 
 Note = Callable[[str, Phase, str], None]
@@ -31,7 +32,7 @@ Note = Callable[[str, Phase, str], None]
 Known = Callable[[str, Rented, Placement], None]
 """Told of a job's rented pod when it is known or changes; may block."""
 
-_KEPT: Final = ("host", "user", "port", "key", "python", "folder")
+_KEPT: Final = ("host", "hosts", "user", "port", "key", "python", "folder")
 
 
 class Pods:
@@ -63,6 +64,7 @@ class Pods:
         self._replay = ReplayPod(home)
         self._attached: dict[str, AttachedPod] = {}
         self._ssh: dict[tuple[Any, ...], SSHPod] = {}
+        self._groups: dict[str, SSHGroup] = {}
         self._options: dict[str, Any] = {
             "trainer": trainer, "config": ssh_config, "keepalive": keepalive,
         }  # fmt: skip
@@ -86,7 +88,7 @@ class Pods:
         if job.provider in (None, "local"):
             return self._local
         if job.provider == "ssh":
-            return self.ssh(job)
+            return self._group(job) or self.ssh(job)
         if job.provider == "runpod":
             return self.rented(job.id)
         raise PodError(f"{job.name}: unknown provider {job.provider}", "Update Podium on this machine.")
@@ -99,18 +101,34 @@ class Pods:
         return self._attached[job.id]
 
     def ssh(self, job: Job) -> SSHPod:
-        """The SSH machine that a job is on; jobs on the same one share its connection.
+        """The SSH machine that a job is on, the first of several; jobs on the same one share its connection.
 
         Raises:
             PodError: The job does not say on which it is.
         """
+        spec = self._where(job)
+        address = _addresses(spec)[0]
+        return self._machine(spec, address, str(address) if spec.hosts else job.pod_id or str(address))
+
+    def _group(self, job: Job) -> SSHGroup | None:
+        """The machines that a job is on, where they are several."""
+        spec = self._where(job)
+        if len(spec.hosts) < 2:
+            return None
+        if job.id not in self._groups:
+            machines = [self._machine(spec, address, str(address)) for address in _addresses(spec)]
+            self._groups[job.id] = SSHGroup(machines, self._home, **meeting_of(job.config))
+        return self._groups[job.id]
+
+    def _where(self, job: Job) -> PodSpec:
         kept = self.placements.of(job.id)
-        spec = kept.pod if kept is not None else _placement(job)
-        address = SSHAddress(spec.host or "", spec.user, spec.port, spec.key)
+        return kept.pod if kept is not None else _placement(job)
+
+    def _machine(self, spec: PodSpec, address: SSHAddress, pod_id: str) -> SSHPod:
         place = (address, spec.python, spec.folder)
         if place not in self._ssh:
             self._ssh[place] = SSHPod(
-                job.pod_id or str(address),
+                pod_id,
                 address,
                 self._home,
                 python=spec.python,
@@ -181,6 +199,21 @@ class Pods:
         await asyncio.gather(*(each.close() for each in machines))
         await self._replay.close()
         await self._local.close()
+
+
+def meeting_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a job's spec says that its machines meet."""
+    section = config.get("distributed")
+    given = section if isinstance(section, Mapping) else {}
+    return {name: given.get(name) for name in ("address", "port")}
+
+
+def _addresses(spec: PodSpec) -> list[SSHAddress]:
+    """The machines, in order; what an address leaves out is the section's."""
+    if not spec.hosts:
+        return [SSHAddress(spec.host or "", spec.user, spec.port, spec.key)]
+    given = [SSHAddress.parse(host) for host in spec.hosts]
+    return [SSHAddress(one.host, one.user or spec.user, one.port or spec.port, spec.key) for one in given]
 
 
 def _placement(job: Job) -> PodSpec:

@@ -62,6 +62,11 @@ def check(spec: JobSpec) -> Data:
     """
     if spec.script is not None:
         return Data(None, None, _script(spec.script))
+    if spec.pod.provider == "local" and spec.distributed.nodes > 1:
+        raise BadInput(
+            f"distributed.nodes is {spec.distributed.nodes}, and this machine is one",
+            "Name them, --on ssh://a,ssh://b, or rent them, --on runpod.",
+        )
     _check_models(spec)
     wanted: Any = {"method": spec.method, "columns": spec.columns}
     train = dataset.read(
@@ -97,7 +102,7 @@ def _check_models(spec: JobSpec) -> None:
     named["rlhf.reward_model"] = spec.rlhf.reward_model if spec.rlhf is not None else None
     for key, name in named.items():
         if name is not None and (name.startswith((".", "~")) or Path(name).is_dir()):
-            place = spec.pod.host or "a rented machine"
+            place = spec.pod.host or ", ".join(spec.pod.hosts) or "a rented machine"
             raise BadInput(
                 f"{key}: {name} is a folder on this machine, and the job is to run on {place}",
                 "Name a model of the Hub, or a folder that lies on that machine alone.",
@@ -131,6 +136,8 @@ def new_job(home: Home, spec: JobSpec) -> Job:
 def _pod_id(spec: JobSpec) -> str | None:
     """Where an SSH machine is: its key is pinned by that."""
     pod = spec.pod
+    if pod.hosts:
+        return ", ".join(pod.hosts)
     return str(SSHAddress(pod.host, pod.user, pod.port)) if pod.host is not None else None
 
 

@@ -29,6 +29,7 @@ from engine.pods.provider import CreateRequest, Offer, Rented, pod_name
 from engine.pods.quote import Quote
 from engine.pods.runpod_account import api_url
 from engine.pods.runpod_pod import RunPodPod
+from engine.pods.ssh_group import SSHGroup
 from engine.records import Job
 from engine.store.base import Store
 from engine.supervisor.guarded import kept_file
@@ -36,6 +37,9 @@ from engine.supervisor.locks import Lock, held
 
 _LONGEST: Final = 60.0
 """Seconds between two tries to fetch from, or to end, a machine that does not answer."""
+
+_TOLD: Final = 20
+"""How often a machine that can't be reached is told of its job's end: by then it has found out."""
 
 Trying = Callable[[Offer], None]
 """Told of each candidate before it is asked for."""
@@ -115,7 +119,10 @@ class Renting:
         it is stopped then, and left to the user. A provider that does not answer is asked for ever.
         """
         job = await asyncio.to_thread(self._store.job, job_id)
-        if job.provider != "runpod" or not job.status.ended:
+        if not job.status.ended:
+            return
+        if job.provider != "runpod":
+            await self._end_others(job)
             return
         lock = Lock(self._home.machine(job_id) / "ending.lock")
         try:
@@ -131,6 +138,20 @@ class Renting:
             self.trouble[job_id] = str(error)
         finally:
             lock.release()
+
+    async def _end_others(self, job: Job) -> None:
+        """See that no other of a job's own machines waits for the first one, which has ended."""
+        group = self._pods.of(job)
+        if not isinstance(group, SSHGroup):
+            return
+        for attempt in range(_TOLD):
+            try:
+                await group.end_others(job.id)
+                self.trouble.pop(job.id, None)
+                return
+            except PodError as error:
+                self.trouble[job.id] = f"{job.name}: {error}"
+            await self._pause(attempt)
 
     async def launched(self, job_id: str) -> None:
         """Wait until no process is bringing that job to its machine any more."""

@@ -8,6 +8,7 @@
     supervisor.log  what it printed, if anything
     limits.json     limits as they were changed while the job ran; absent while they were not
     nodes/N/        on the laptop alone: what mirrors the folder of another of several machines
+    nodes/N/        on the laptop alone: what mirrors the folder of another of several machines
     node.json       which of several machines this is, and where the first one is met; absent on a single one
 
 Ships; stdlib only.
@@ -22,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+NODES: Final = "nodes"
+"""The folder of the mirrors of other machines' folders."""
 NODES: Final = "nodes"
 """The folder of the mirrors of other machines' folders."""
 CONTROLS: Final = ("stop", "pause", "save", "learning_rate", "limits")
@@ -117,6 +120,16 @@ class JobFolder:
     def supervisor_log(self) -> Path:
         """What the supervisor itself printed: nothing, unless it is broken."""
         return self.path / "supervisor.log"
+
+    def of_node(self, node: int) -> JobFolder:
+        """The mirror of another machine's folder of this job, from 1; node 0's is this folder itself."""
+        return JobFolder(self.path / NODES / str(node))
+
+    @property
+    def other_nodes(self) -> tuple[int, ...]:
+        """The other machines of which something is mirrored here."""
+        there = (path.name for path in (self.path / NODES).glob("*/"))
+        return tuple(sorted(int(name) for name in there if name.isdecimal()))
 
     def checkpoint(self, step: int) -> Path:
         """The folder of the checkpoint at `step`."""

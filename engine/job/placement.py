@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from engine.job.sections import Above, Count, Positive, Rate, Section
 
+HOST: Final = r"^(ssh://)?([A-Za-z0-9_.%-]+@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.%-]*)(:[0-9]{1,5})?$"
+"""A machine over SSH: `host`, `user@host`, `user@host:port`, and the same after `ssh://`."""
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:][A-Za-z0-9_.:%-]*$")]
 
 
@@ -78,6 +80,10 @@ class DistributedSpec(Section):
     timeout_minutes: Above = 10
     """How long processes wait for each other before one counts as lost. What the first does alone while the
     others wait, such as predictions and the hashes of a checkpoint, must be done in that time."""
+    address: HostName | None = None
+    """Where the other machines reach the first one; null is as SSH did, or its address in a cluster."""
+    port: Annotated[Positive, Field(lt=65536)] | None = None
+    """Where they meet there; null is one that is free. The ranks open more ports between them."""
 
 
 class PodSpec(Section):
@@ -85,9 +91,11 @@ class PodSpec(Section):
 
     provider: Literal["local", "ssh", "runpod"] = "local"
     cost_per_hour: Rate | None = None
-    """Dollars an hour, for machines whose price nobody tells us; 0 on your own."""
+    """Dollars an hour for all machines together, where nobody tells us their price; 0 for your own."""
     host: HostName | None = None
     """The machine, for provider ssh: a name, an address, or a `Host` of `~/.ssh/config`."""
+    hosts: tuple[Annotated[str, Field(pattern=HOST)], ...] = ()
+    """Several machines instead, `user@host:port` each; the first one is followed, and holds what is made."""
     user: HostName | None = None
     port: Annotated[Positive, Field(lt=65536)] | None = None
     key: Annotated[str, Field(min_length=1)] | None = None
@@ -108,10 +116,14 @@ class PodSpec(Section):
 
     @model_validator(mode="after")
     def _placed(self) -> Self:
-        if self.provider == "ssh" and self.host is None:
+        if self.provider == "ssh" and self.host is None and not self.hosts:
             raise ValueError("provider ssh needs a host")
-        if self.provider != "ssh" and (self.host or self.user or self.port or self.key):
-            raise ValueError("host, user, port and key are for provider ssh")
+        if self.provider != "ssh" and (self.host or self.hosts or self.user or self.port or self.key):
+            raise ValueError("host, hosts, user, port and key are for provider ssh")
+        if self.hosts and self.host is not None:
+            raise ValueError("host is one machine and hosts are several: name one of them")
+        if len(set(self.hosts)) < len(self.hosts):
+            raise ValueError("hosts names a machine twice")
         if self.provider != "runpod" and self.rent is not None:
             raise ValueError("the section rent is for provider runpod")
         return self

@@ -125,6 +125,29 @@ class JobSpec(Section):
             raise ValueError(f"the section script is not for method {self.method}")
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_many(cls, values: Any) -> Any:
+        """Hosts say how many machines there are, where nothing else does."""
+        if not isinstance(values, Mapping):
+            return values
+        pod, ranks = values.get("pod"), values.get("distributed") or {}
+        hosts = pod.get("hosts") if isinstance(pod, Mapping) else None
+        if not isinstance(hosts, (list, tuple)) or not hosts or not isinstance(ranks, Mapping):
+            return values
+        return values if "nodes" in ranks else {**values, "distributed": {**ranks, "nodes": len(hosts)}}
+
+    @model_validator(mode="after")
+    def _machines_consistent(self) -> Self:
+        nodes, pod = self.distributed.nodes, self.pod
+        if pod.provider == "ssh" and nodes != (there := len(pod.hosts) or 1):
+            raise ValueError(f"distributed.nodes is {nodes}, and pod.hosts names {there}")
+        if nodes > 1 and self.method == "script":
+            raise ValueError("a script runs on one machine: distributed.nodes is for Podium's own trainer")
+        if nodes > 1 and pod.rent is not None and pod.rent.backend == "sdk":
+            raise ValueError("several machines are rented with pod.rent.backend rest, not sdk")
+        return self
+
     @model_validator(mode="after")
     def _preference_consistent(self) -> Self:
         if self.method not in _PAIRED and self.preference is not None:

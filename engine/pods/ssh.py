@@ -35,8 +35,13 @@ _RETRIES: Final = (0.5, 2.0, 5.0)
 """Seconds; a start that was cut off goes on where it was."""
 _HASH_SECONDS: Final = 1800.0
 """How long hashing a model there may take: a network volume is slow."""
-_REQUEST: Final = 'mkdir -p "$1" && cat >"$1/$2" && mv -f "$1/$2" "$1/$3"'
-"""Aside first, then renamed: a request is there whole or not at all."""
+_WRITE: Final = 'mkdir -p "$1" && cat >"$1/$2" && mv -f "$1/$2" "$1/$3"'
+"""Aside first, then renamed: a file is there whole or not at all."""
+_UNASKED: Final = 'rm -f "$1/stop" "$1/pause"'
+_AFRESH: Final = '''cd "$1" || exit 0
+grep -qs '"failed"' exit.json || exit 0
+mv -f events.jsonl "events-$(date +%s).jsonl" && rm -f exit.json'''
+"""Its own account of an end is kept aside: the next supervisor would take it for its own."""
 
 
 async def untold(job_id: str, phase: Phase, text: str) -> None:
@@ -143,14 +148,65 @@ class SSHPod:
         """Leave a control request in the job's folder."""
         if name not in CONTROLS:
             raise ValueError(f"unknown control request {name!r}")
-        control = f"{await self.absolute(self.folder(job_id))}/control"
-        aside = f".{name}.{os.urandom(4).hex()}"
-        argv = ["sh", "-c", _REQUEST, "sh", control, aside, name]
+        await self._write(f"{await self.absolute(self.folder(job_id))}/control", name, value)
+
+    async def _write(self, folder: str, name: str, value: object) -> None:
+        """Write a JSON file there."""
+        argv = ["sh", "-c", _WRITE, "sh", folder, f".{name}.{os.urandom(4).hex()}", name]
         await self._calls.checked(argv, stdin=json.dumps(value).encode())
 
-    async def follow(self, job_id: str, cursors: Mapping[str, int]) -> AsyncGenerator[Chunk, None]:
-        """Stream files of the job's folder, for ever, over one channel; without Python there over SFTP."""
-        folder, mirror = await self.absolute(self.folder(job_id)), self._home.job(job_id).path
+    # ------------------------------------------------------------------ one of several machines
+
+    async def node(self, job_id: str) -> Mapping[str, Any]:
+        """Which of a job's machines this is, as it is written there; empty when it is not."""
+        path = f"{await self.absolute(self.folder(job_id))}/node.json"
+        done = await self.run(["cat", path])
+        try:
+            found = json.loads(done.out) if done.code == 0 else {}
+        except ValueError:
+            found = {}
+        return found if isinstance(found, dict) else {}
+
+    async def be_node(self, job_id: str, place: Mapping[str, object]) -> None:
+        """Write down which of a job's machines this is: `node`, `nodes`, `address` and `port`."""
+        await self._write(await self.absolute(self.folder(job_id)), "node.json", place)
+
+    async def forget_end(self, job_id: str) -> None:
+        """Let a machine that is not the first one begin again: no old requests, no failure of its own."""
+        folder = await self.absolute(self.folder(job_id))
+        await self._calls.checked(["sh", "-c", _UNASKED, "sh", f"{folder}/control"])
+        await self._calls.checked(["sh", "-c", _AFRESH, "sh", folder])
+
+    async def asked_to_end(self, job_id: str) -> bool:
+        """Does a request to stop or to pause wait there?"""
+        control = f"{await self.absolute(self.folder(job_id))}/control"
+        found = await self.run(["sh", "-c", 'test -e "$1/stop" || test -e "$1/pause"', "sh", control])
+        return found.code == 0
+
+    async def meeting(self) -> tuple[str, int]:
+        """The address at which SSH reached it, and a port that is free there."""
+        address = (await self._calls.checked(["sh", "-c", 'set -- $SSH_CONNECTION; printf %s "$3"'])).decode()
+        program = "import socket; s = socket.socket(); s.bind(('', 0)); print(s.getsockname()[1])"
+        port = await self._calls.checked([self._calls.python, "-c", program])
+        try:
+            return address or self.address.host, int(port)
+        except ValueError:
+            raise PodError(f"{self.address}: no free port was found there", "Say distributed.port.") from None
+
+    # ------------------------------------------------------------------ following
+
+    async def follow(
+        self, job_id: str, cursors: Mapping[str, int], mirror: Path | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """Stream files of the job's folder, for ever, over one channel; without Python there over SFTP.
+
+        Args:
+            job_id: The job.
+            cursors: The files, and how far each is known.
+            mirror: The folder here that holds what was followed before; by default the job's.
+        """
+        folder = await self.absolute(self.folder(job_id))
+        mirror = mirror or self._home.job(job_id).path
         here = dict(cursors)
         try:
             async with contextlib.aclosing(self._framed(folder, mirror, cursors)) as chunks:

@@ -119,6 +119,17 @@ class Store(Protocol):
         """
         ...
 
+    def ingest_node(self, job_id: str, node: int, lines: bytes, end: int) -> None:
+        """Keep the figures of another of a job's machines, in one transaction with the new offset.
+
+        Args:
+            job_id: Whose.
+            node: Which machine, from 1.
+            lines: Whole lines of its `events.jsonl`, of which heartbeats are kept.
+            end: Where they end in that file, `nodes/N/events.jsonl` of the job's folder.
+        """
+        ...
+
     def events(
         self, job_id: str, types: Collection[str] | None = None, *, after: int = 0, limit: int | None = None
     ) -> list[Event]:

@@ -25,7 +25,7 @@ from engine.records import (
     SavedComparison,
     Trend,
 )
-from engine.store import actions, housekeeping, lookup
+from engine.store import actions, housekeeping, lookup, nodes
 from engine.store.base import Action, Done, Ingested, Listener
 from engine.store.curves import CurveReader
 from engine.store.database import BUSY_SECONDS, Database
@@ -172,6 +172,13 @@ class SQLiteStore:
             self._tell(job_id)
         return done
 
+    def ingest_node(self, job_id: str, node: int, lines: bytes, end: int) -> None:
+        """Keep the figures of another of a job's machines, in one transaction with the new offset."""
+        with self._database.writing() as db:
+            kept = nodes.take_in(db, job_id, node, lines, end)
+        if kept:
+            self._tell(job_id)
+
     # ---- what follows from the events
 
     def events(
@@ -266,7 +273,9 @@ class SQLiteStore:
         """The last heartbeats, up to a moment if given, that carried the machine's figures, oldest first."""
         with self._database.reading() as db:
             beats = _events(db, job_id, (EventType.HEARTBEAT,), 0, limit, until)
-        return [sample for sample in map(host_sample_of, beats) if sample is not None]
+            others = nodes.beats(db, job_id, limit, until)
+        samples = [sample for sample in map(host_sample_of, beats) if sample is not None]
+        return nodes.joined(samples, others)
 
     def alerts(self, job_id: str | None = None, limit: int = 50) -> list[Alert]:
         """The newest alerts, oldest first; of all jobs when none is named."""

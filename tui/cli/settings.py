@@ -36,22 +36,28 @@ def spec_of(given: str, changes: Iterable[str]) -> JobSpec:
 def placed(machine: str | None) -> list[str]:
     """The changes that put a job on a machine: `local`, `runpod`, or an SSH address; none for None.
 
+    Several SSH addresses with commas between them are as many machines, which train it together.
+
     Raises:
         BadInput: It is none of these.
     """
     if machine is None:
         return []
-    nowhere = [f"pod.{name}=null" for name in ("host", "user", "port", "key")]
+    nowhere = [*(f"pod.{name}=null" for name in ("host", "user", "port", "key")), "pod.hosts=[]"]
     if machine == "runpod":
         return [*nowhere, "pod.provider=runpod"]
     if machine == "local":
         return [*nowhere, "pod.rent=null", "pod.provider=local"]
     from engine.pods.ssh_address import SSHAddress
 
+    if len(named := [name.strip() for name in machine.split(",") if name.strip()]) > 1:
+        hosts = json.dumps([str(SSHAddress.parse(name)) for name in named])
+        nodes = f"distributed.nodes={len(named)}"
+        return ["pod.provider=ssh", "pod.rent=null", "pod.host=null", f"pod.hosts={hosts}", nodes]
     address = SSHAddress.parse(machine)
     given = {"host": address.host, "user": address.user, "port": address.port}
     there = [f"pod.{name}={json.dumps(value)}" for name, value in given.items()]
-    return ["pod.provider=ssh", "pod.rent=null", *there]
+    return ["pod.provider=ssh", "pod.rent=null", "pod.hosts=[]", *there]
 
 
 def nested(changes: Iterable[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Final
 from textual.content import Content
 
 from engine.analysis.format import UNKNOWN, duration, listed
-from engine.analysis.gpus import idle_seconds, mean_utilization, utilization
+from engine.analysis.gpus import idle_seconds, mean_utilization, named, utilization
 from engine.analysis.health import BUSY, SETTLED
 from engine.analysis.snapshot import JobDetail
 from engine.job.events import Phase
@@ -28,7 +28,7 @@ def in_full(gpu: Gpu, host: Sequence[HostSample], width: int) -> list[Content]:
     power = f"{gpu.power_w:.0f} W" if gpu.power_w is not None else UNKNOWN
     heat = f"{gpu.temperature_c:.0f} °C" if gpu.temperature_c is not None else UNKNOWN
     room = max(6, width - 14 - len(f"mem {memory}"))
-    history = [utilization(sample, gpu.index) for sample in host]
+    history = [utilization(sample, gpu.index, gpu.node) for sample in host]
     return [
         Content.assemble(
             ("util ", QUIET),
@@ -43,15 +43,17 @@ def in_full(gpu: Gpu, host: Sequence[HostSample], width: int) -> list[Content]:
 
 
 def in_short(gpu: Gpu, host: Sequence[HostSample], width: int) -> Content:
-    """One of several, in a line."""
+    """One of several, in a line; of several machines with its node before it, such as 1:0."""
+    name = named(gpu, host[-1].gpus)
     memory = of(gpu.memory_used_gb, gpu.memory_total_gb, "GB")
     heat = f"{gpu.temperature_c:.0f}°" if gpu.temperature_c is not None else UNKNOWN
     power = f"  {gpu.power_w:.0f} W" if gpu.power_w is not None and width >= 64 else ""
     tail = f"  {memory}  {heat}{power}"
-    room = max(6, width - 13 - len(tail))
-    history = [utilization(sample, gpu.index) for sample in host]
+    name = f"gpu {name:<4}" if ":" in name else f"gpu {name:<2}"
+    room = max(6, width - 7 - len(name) - len(tail))
+    history = [utilization(sample, gpu.index, gpu.node) for sample in host]
     return Content.assemble(
-        (f"gpu {gpu.index:<2}", QUIET),
+        (name, QUIET),
         (f"{whole_percent(gpu.utilization_percent):>5}", _style(gpu.utilization_percent)),
         " ",
         (spark(history, 0, 100, room), "$secondary"),
@@ -66,10 +68,11 @@ def warnings(detail: JobDetail, host: Sequence[HostSample]) -> Iterator[Content]
     if not host[-1].gpus:
         yield from _unseen(detail)
         return
-    idle = {gpu.index: idle_seconds(host, gpu.index) for gpu in host[-1].gpus}
+    gpus = host[-1].gpus
+    idle = {named(gpu, gpus): idle_seconds(host, gpu.index, gpu.node) for gpu in gpus}
     for seconds in sorted(set(idle.values()), reverse=True):
         if seconds >= IDLE:
-            names = listed((str(index) for index, age in idle.items() if age == seconds), limit=8)
+            names = listed((name for name, age in idle.items() if age == seconds), limit=8)
             who = f"gpu {names} " if len(idle) > 1 else ""
             yield Content.styled(f"{who}idle for {duration(seconds)}", "bold $error")
     mean = mean_utilization(host)
