@@ -90,10 +90,10 @@ class CheckpointList(LineList):
         return "".join(level(part, *edges) for part, edges in zip(parts, self._ranges, strict=True))
 
     def _where(self, checkpoint: Checkpoint) -> str:
-        """Where its files are."""
-        if checkpoint.path is None:
+        """Where its files are, when there are two places where they could be."""
+        if checkpoint.path is None or not self.rented:
             return ""
-        return "here" if checkpoint.step in self.on_this_machine else "on pod" if self.rented else ""
+        return "here" if checkpoint.step in self.on_this_machine else "on pod"
 
     @property
     def here(self) -> Checkpoint | None:
@@ -117,7 +117,7 @@ class CheckpointList(LineList):
         if width >= FULL:
             cells.append((f"{size(checkpoint.size_bytes):>10}", gone))
         standing = _standing(checkpoint)
-        short = f"  {standing.removesuffix(' eval'):<8}{self._where(checkpoint).removeprefix('on ')}"
+        short = f"  {standing.removesuffix(' eval'):<7}{self._where(checkpoint).removeprefix('on ')}"
         cells.append((f"  {standing:<13}{self._where(checkpoint)}" if width >= FULL else short, QUIET))
         return Content.assemble(*cells).truncate(width, ellipsis=True)
 
