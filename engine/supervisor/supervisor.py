@@ -5,7 +5,8 @@
                +- after <-+                  3  a permanent failure that its own `state` event explains
                                              anything else: a crash; again, from its newest checkpoint
 
-Single-threaded: one loop sleeps until something happens, at most a tick.
+One loop sleeps until something happens, at most a tick. Beside it, threads send reports and alerts (`relay`)
+where any are asked for; they start no processes, and write no events.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from engine.supervisor.journal import Journal, Watch
 from engine.supervisor.limits import Limits
 from engine.supervisor.locks import Lock, Slot
 from engine.supervisor.memory import Memory
+from engine.supervisor.outbox import Pace
 from engine.supervisor.outcome import Outcome, Reserve, Timing, Why, write_exit
 from engine.supervisor.process import Trainer, end_leftovers
 from engine.supervisor.pulse import Pulse
 from engine.supervisor.ranks import BadNode, command
+from engine.supervisor.relay import Relay
 from engine.supervisor.wakeup import Wakeup
 
 PERMANENT: Final = 3
@@ -40,6 +43,8 @@ SAME: Final = 3
 """The same failure so often in a row ends the job."""
 _BUSY_PATIENCE: Final = 4
 """How many times as long a trainer may be silent while a GPU is at work."""
+_SHORT_DRAIN: Final = 5.0
+"""Seconds in which reports are sent by a supervisor that another one follows."""
 _NOTE_EVERY: Final = 30.0
 """Seconds between notes for a successor."""
 
@@ -50,6 +55,7 @@ def supervise(
     trainer: Sequence[str] | None = None,
     slot: Path | None = None,
     timing: Timing | None = None,
+    pace: Pace | None = None,
     at_work: Callable[[], None] = lambda: None,
 ) -> int:
     """Supervise a job to its end; at once over when another supervisor does, or the job has ended.
@@ -59,6 +65,7 @@ def supervise(
         trainer: The trainer's command; the folder is added as the last argument. By default our own.
         slot: A lock file that one training job at a time holds; None trains at once.
         timing: How long things take.
+        pace: How long reports and alerts take.
         at_work: Called as soon as it is certain that a supervisor is at work, or need not be.
 
     Returns:
@@ -77,7 +84,8 @@ def supervise(
         wakeup = Wakeup()
         try:
             at_work()
-            Supervisor(job, tuple(trainer or ()), slot, timing or Timing(), wakeup).run()
+            relay = Relay.of(job, pace=pace)
+            Supervisor(job, tuple(trainer or ()), slot, timing or Timing(), wakeup, relay).run()
         finally:
             wakeup.close()
     finally:
@@ -94,10 +102,17 @@ class Supervisor:
         slot: The lock file to queue for, if any.
         timing: How long things take.
         wakeup: The process's signals.
+        relay: What sends reports and alerts, if anything does.
     """
 
     def __init__(
-        self, folder: JobFolder, trainer: Sequence[str], slot: Path | None, timing: Timing, wakeup: Wakeup
+        self,
+        folder: JobFolder,
+        trainer: Sequence[str],
+        slot: Path | None,
+        timing: Timing,
+        wakeup: Wakeup,
+        relay: Relay | None = None,
     ) -> None:
         self._folder, self._argv, self._slot_path = folder, trainer, slot
         self._timing, self._wakeup = timing, wakeup
@@ -105,7 +120,8 @@ class Supervisor:
         self._memory = Memory.load(folder)
         self._journal = Journal(folder.events)
         self._watch = Watch(folder.events, self._journal.mine)
-        self._pulse = Pulse(folder.path, self._journal, timing)
+        self._relay = relay
+        self._pulse = Pulse(folder.path, self._journal, timing, relay.standing if relay else lambda: None)
         self._reserve = Reserve(folder.path)
         self._slot: Slot | None = None
         self._noted = time.monotonic()
@@ -116,6 +132,9 @@ class Supervisor:
 
     def run(self) -> None:
         """The whole way of a job."""
+        if self._relay is not None:
+            self._relay.start()
+        outcome = None
         try:
             outcome = self._ended_already()
             if outcome is None:
@@ -124,9 +143,29 @@ class Supervisor:
             self._finish(outcome)
         finally:
             self._pulse.close()
-            self._journal.close()
             if self._slot is not None:
                 self._slot.leave()
+            self._send_the_rest(outcome)
+            self._journal.close()
+
+    def _send_the_rest(self, outcome: Outcome | None) -> None:
+        """Give reports and alerts some time; the job itself is over, and its end is written."""
+        if self._relay is None:
+            return
+        ended = outcome is not None and outcome.status is not None and outcome.status.ended
+        self._relay.drain(None if ended else _SHORT_DRAIN, lambda: self._waited(ended))
+        self._tell_news()
+
+    def _waited(self, ended: bool) -> bool:
+        """Sleep a little while reports are sent; is there still time?"""
+        self._wakeup.sleep(self._timing.tick)
+        self._tell_news()
+        return not (ended and self._wakeup.leave)
+
+    def _tell_news(self) -> None:
+        """Write what the threads beside have to say."""
+        for type, data in self._relay.news() if self._relay is not None else ():
+            self._journal.emit(type, **data)
 
     def _ended_already(self) -> Outcome | None:
         """The end that a supervisor told of and died before it could write exit.json."""
@@ -372,7 +411,9 @@ class Supervisor:
         """Sleep until something happens, at most a tick; then do what is due."""
         self._wakeup.sleep(self._timing.tick)
         self._journal.flush()
+        self._tell_news()
         self._watch.look()
+        self._change_limits()
         if self._running_since is not None and (near := self._limits.near(self._billed())):
             self._pulse.alert(near[0], "warning", near[1])
         if self._watch.ended is None:
@@ -380,6 +421,22 @@ class Supervisor:
         self._save_in_time()
         if time.monotonic() - self._noted >= _NOTE_EVERY:
             self._note()
+
+    def _change_limits(self) -> None:
+        """Do what a request for other limits says, and tell what came of it."""
+        if (found := taken(self._folder, self._limits, self._billed())) is None:
+            return
+        self._limits, refusal = found
+        if refusal:
+            self._pulse.alert("limits_refused", "warning", f"the limits stay: {refusal}", again=True)
+            return
+        caps = self._limits.caps
+        message = "limits now: " + ", ".join(f"{name} {value:g}" for name, value in caps.items())
+        self._journal.emit(
+            EventType.ALERT, alert="limits_changed", severity="info", message=message, **caps
+        )
+        self._saved_for.discard("limit")
+        self._pulse.forget("cost_cap", "timeout_warning", "save_limit")
 
     def _save_in_time(self) -> None:
         """Ask for a checkpoint before a limit or a full disk ends the job; once for each."""
@@ -413,7 +470,6 @@ class Supervisor:
 
     def _billed(self) -> float:
         """How long it is paid for: on a rented pod since that began, else as long as the job has run."""
-        self._change_limits()
         return self._seconds() + self._ahead
 
     def _seconds(self) -> float:
@@ -421,19 +477,3 @@ class Supervisor:
         if self._running_since is None:
             return self._memory.seconds
         return self._memory.seconds + time.monotonic() - self._running_since
-    def _change_limits(self) -> None:
-        """Do what a request for other limits says, and tell what came of it."""
-        if (found := taken(self._folder, self._limits, self._billed())) is None:
-            return
-        self._limits, refusal = found
-        if refusal:
-            self._pulse.alert("limits_refused", "warning", f"the limits stay: {refusal}", again=True)
-            return
-        caps = self._limits.caps
-        message = "limits now: " + ", ".join(f"{name} {value:g}" for name, value in caps.items())
-        self._journal.emit(
-            EventType.ALERT, alert="limits_changed", severity="info", message=message, **caps
-        )
-        self._saved_for.discard("limit")
-        self._pulse.forget("cost_cap", "timeout_warning", "save_limit")
-
