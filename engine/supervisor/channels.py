@@ -109,13 +109,13 @@ class Channel:
 
 def title(notice: Notice, about: About) -> str:
     """`job failed · my-run`."""
-    words = clean(notice.alert).replace("_", " ")
-    return " · ".join(filter(None, (words, clean(about.name)[:80])))
+    words = _line(notice.alert).replace("_", " ")
+    return " · ".join(filter(None, (words, _line(about.name)[:80])))
 
 
 def text(notice: Notice, held: int) -> str:
     """The sentence, the step, and how many others there were."""
-    parts = [clean(notice.message)]
+    parts = [_line(notice.message)]
     if notice.step is not None:
         parts.append(f"step {notice.step}")
     if held:
@@ -129,11 +129,11 @@ def _webhook(channel: Channel, notice: Notice, about: About, held: int) -> Messa
         {
             "schema": 1,
             "job_id": about.job_id,
-            "job": clean(about.name),
-            "model": clean(about.model),
-            "alert": clean(notice.alert),
+            "job": _line(about.name),
+            "model": _line(about.model),
+            "alert": _line(notice.alert),
             "severity": notice.severity,
-            "message": clean(notice.message),
+            "message": _line(notice.message),
             "step": notice.step,
             "seq": notice.seq,
             "ts": stamp(notice.ts),
@@ -193,12 +193,12 @@ def _ntfy(channel: Channel, notice: Notice, about: About, held: int) -> Message:
 def _alert_api(channel: Channel, notice: Notice, about: About, held: int) -> Message:
     """The names of the system that Podium replaces."""
     told = {
-        "type": clean(notice.alert),
+        "type": _line(notice.alert),
         "job_id": about.job_id,
-        "job_name": clean(about.name),
-        "model_name": clean(about.model),
+        "job_name": _line(about.name),
+        "model_name": _line(about.model),
         "severity": notice.severity,
-        "message": clean(notice.message),
+        "message": _line(notice.message),
         "step": notice.step,
         "timestamp": stamp(notice.ts),
     }
@@ -218,6 +218,11 @@ KINDS: Final[Mapping[str, Callable[[Channel, Notice, About, int], Message]]] = {
     "alert_api": _alert_api,
 }
 """What each kind of receiver gets."""
+
+
+def _line(told: str) -> str:
+    """One clean line, not too long."""
+    return clean(" ".join(told[:4000].split()))
 
 
 def _no_mention(told: str) -> str:

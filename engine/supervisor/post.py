@@ -83,8 +83,10 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> b
         wait = _seconds(error.headers.get("Retry-After"))
         error.close()
         raise _meaning(error.code, wait) from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise Unavailable(_in_words(error)) from None
+    except ValueError:
+        raise Unfit("it can't be sent as HTTP") from None
 
 
 def _read(answer: Any, timeout: float) -> bytes:

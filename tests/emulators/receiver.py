@@ -42,7 +42,7 @@ def done(got: Got) -> Reply:
 
 
 class Receiver:
-    """`with Receiver(deed) as there:` serves at `there.url`; `there.next` are answers for the next requests."""
+    """`with Receiver(deed) as there:` serves at `there.url`; `there.next` are its next answers."""
 
     def __init__(self, deed: Callable[[Got], Reply] = done) -> None:
         self.deed = deed

@@ -33,7 +33,8 @@ class Bench:
         write_json(self.folder.spec, {"name": "test", **sections})
 
     def start(self, trainer: list[str], slot: Path | None = None, **timing: Any) -> subprocess.Popen[bytes]:
-        options = {"trainer": trainer, "slot": slot and str(slot), "timing": timing}
+        pace = timing.pop("pace", {})
+        options = {"trainer": trainer, "slot": slot and str(slot), "timing": timing, "pace": pace}
         process = subprocess.Popen(
             [sys.executable, str(BRISK), str(self.folder.path), json.dumps(options)],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
