@@ -25,6 +25,7 @@ from engine.controller.phases import cut_off, mark
 from engine.controller.pods import Pods
 from engine.controller.pulling import Progress, announced, chosen, pull, pull_final
 from engine.controller.renting import Renting, Trying
+from engine.controller.reporting import Reporting
 from engine.controller.trash import place
 from engine.errors import BadInput, PodError, StoreError
 from engine.home import Home
@@ -42,6 +43,10 @@ from engine.supervisor.locks import Lock, held
 
 _LEAVING: Final = 90.0
 """Seconds that a supervisor may take to leave after it was asked to pause."""
+
+
+Begun = Callable[[Job], None]
+"""Told of a job that is kept from now on."""
 
 
 def unseen(done: int, total: int) -> None:
@@ -65,7 +70,9 @@ class Controller:
         self._pods = pods or Pods(home)
         self._pods.note, self._pods.first_use = self._note, self._met
         self._renting = Renting(store, home, self._pods, self._fetch)
-        self._following = Following(store, home, self._pods, self._renting.wind_up)
+        self._reporting = Reporting(store, home)
+        self._pods.secrets = self._reporting.environment
+        self._following = Following(store, home, self._pods, self._ended)
         self._enforcement = Enforcement(
             store,
             home,
@@ -97,6 +104,11 @@ class Controller:
             if any(job.id == placement.job_id for job in jobs):
                 self._following.see_off(placement.job_id)
         self._enforcing = asyncio.create_task(self._enforcement.run())
+
+    async def _ended(self, job_id: str) -> None:
+        """Do what is to be done once a job is not under way any more."""
+        await asyncio.to_thread(self._reporting.ended, job_id)
+        await self._renting.wind_up(job_id)
 
     def _put_right(self, jobs: Sequence[Job]) -> str:
         """Put every folder where it belongs; what keeps one from it, in a line."""
@@ -139,7 +151,8 @@ class Controller:
     def trouble(self) -> str:
         """What needs the user, one line; empty when all is well."""
         ending = next(iter((*self._renting.trouble.values(), *self._enforcement.trouble.values())), "")
-        return self._following.trouble or ending or self._trouble or self.met
+        silent = next(iter(self._reporting.trouble.values()), "")
+        return self._following.trouble or ending or silent or self._trouble or self.met
 
     def log_path(self, job: Job) -> Path:
         """Where the job's log is on this machine."""
@@ -162,6 +175,7 @@ class Controller:
         name: str | None = None,
         quote: Quote | None = None,
         trying: Trying = lambda offer: None,
+        begun: Begun = lambda job: None,
     ) -> Job:
         """Start a job.
 
@@ -170,6 +184,7 @@ class Controller:
             name: Another name than the spec's.
             quote: What was confirmed, for a machine that is to be rented.
             trying: Told of each candidate before it is asked for.
+            begun: Told of the job as soon as it is known; its machine may take minutes from then on.
 
         Raises:
             BadInput: A machine is to be rented, and nobody has confirmed its price.
@@ -192,7 +207,7 @@ class Controller:
             if quote is not None:
                 await self._renting.rent(job, spec, quote, trying)
 
-        return await self._begin(job, lay_out, rent)
+        return await self._begin(job, lay_out, rent, begun)
 
     async def attach(self, wanted: preparation.Attachment) -> Job:
         """Watch what somebody else runs; nothing there is touched.
@@ -223,6 +238,7 @@ class Controller:
         job: Job,
         lay_out: Callable[[JobFolder], None],
         rent: Callable[[], Awaitable[None]] | None = None,
+        begun: Begun = lambda job: None,
     ) -> Job:
         """Store the row, write the folder, rent, start: whatever dies in between can be told apart."""
         folder, lock = self._home.job(job.id), await asyncio.to_thread(self._claimed, job.id)
@@ -230,6 +246,7 @@ class Controller:
         launching = Lock(self._home.launching(job.id))
         try:
             job = await asyncio.to_thread(self._store.add, job)
+            begun(job)
             await asyncio.to_thread(lay_out, folder)
             lock.release()
             if rent is not None:

@@ -13,7 +13,7 @@ from engine.job.events import Phase
 from engine.job.placement import PodSpec
 from engine.pods.attached import AttachedPod
 from engine.pods.base import Pod
-from engine.pods.local import LocalPod
+from engine.pods.local import LocalPod, Secrets
 from engine.pods.patience import Patience
 from engine.pods.pins import FirstUse
 from engine.pods.placements import Placement, Placements
@@ -56,17 +56,20 @@ class Pods:
         patience: Patience | None = None,
     ) -> None:
         self._home = home
+        self.secrets: Secrets = lambda job_id: {}
+        """What tells a job's supervisor where it reports, and whom it alerts."""
         self.placements = Placements(home)
         self.patience = patience or Patience()
         self._rented: dict[str, RunPodPod] = {}
         self._providers: dict[str, Provider] = {}
-        self._local = LocalPod(home, trainer)
+        self._local = LocalPod(home, trainer, secrets=lambda job_id: self.secrets(job_id))
         self._replay = ReplayPod(home)
         self._attached: dict[str, AttachedPod] = {}
         self._ssh: dict[tuple[Any, ...], SSHPod] = {}
         self._groups: dict[str, SSHGroup] = {}
         self._options: dict[str, Any] = {
             "trainer": trainer, "config": ssh_config, "keepalive": keepalive,
+            "secrets": lambda job_id: self.secrets(job_id),
         }  # fmt: skip
         self.note: Note = lambda job_id, phase, text: None
         """Who is told of progress on the way to a job's start."""

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,9 @@ from engine.supervisor.locks import held
 
 WANTED_SECRETS: Final = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 """Secrets that a trainer needs: the Hub's. No other secret of the environment reaches a job."""
+
+Secrets = Callable[[str], Mapping[str, str]]
+"""The variables that a supervisor gets and nobody else: where it reports, and whom it alerts; may block."""
 
 _ACTIVE: Final = 5.0
 """Seconds after the last byte in which a file counts as active."""
@@ -39,13 +42,21 @@ class LocalPod:
         home: Where the job folders are.
         trainer: Another command than our trainer's; the job's folder is added to it.
         queued: Does a job wait until no other local job trains?
+        secrets: What a supervisor is told in its environment.
     """
 
     id = "local"
     in_place = True
 
-    def __init__(self, home: Home, trainer: Sequence[str] | None = None, *, queued: bool = True) -> None:
-        self._home = home
+    def __init__(
+        self,
+        home: Home,
+        trainer: Sequence[str] | None = None,
+        *,
+        queued: bool = True,
+        secrets: Secrets = lambda job_id: {},
+    ) -> None:
+        self._home, self._secrets = home, secrets
         self._trainer = trainer
         self._queued = queued
 
@@ -101,7 +112,7 @@ class LocalPod:
                     stdout=said,
                     stderr=said,
                     cwd="/",
-                    env=environment(named_variables(folder)),
+                    env={**environment(named_variables(folder)), **self._secrets(job_id)},
                     start_new_session=True,
                     timeout=_START_TIMEOUT,
                     check=False,

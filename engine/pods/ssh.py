@@ -18,6 +18,7 @@ from engine.job.events import Phase
 from engine.job.folder import CONTROLS
 from engine.pods.base import Chunk, Completed
 from engine.pods.frames import FrameReader, asked, fingerprint
+from engine.pods.local import Secrets
 from engine.pods.pins import FirstUse, Pins
 from engine.pods.remote import invocation
 from engine.pods.sftp_follower import SFTPFollower
@@ -66,6 +67,7 @@ class SSHPod:
         first_use: Told of a key that is pinned.
         config: OpenSSH client configuration files; by default the user's.
         keepalive: Seconds between signs of life; three in silence are a loss.
+        secrets: What a supervisor is told in its environment.
     """
 
     in_place = False
@@ -83,6 +85,7 @@ class SSHPod:
         first_use: FirstUse = unsaid,
         config: Sequence[Path] | None = None,
         keepalive: float = KEEPALIVE_SECONDS,
+        secrets: Secrets = lambda job_id: {},
     ) -> None:
         self.id, self.address, self._home = id, address, home
         files = (Path.home() / ".ssh" / "config",) if config is None else config
@@ -92,7 +95,7 @@ class SSHPod:
         self._keepalive = keepalive
         self._calls = Calls(self._connection, python)
         self.files = Files(self._connection)
-        self._starter = Starter(self._calls, self.files, told, trainer)
+        self._starter = Starter(self._calls, self.files, told, trainer, secrets)
         self._root = root
 
     def folder(self, job_id: str) -> str:

@@ -16,7 +16,7 @@ from engine.job.events import Phase
 from engine.job.folder import JobFolder
 from engine.pods import luggage
 from engine.pods.bundle import NEEDED, bundle
-from engine.pods.local import WANTED_SECRETS, named_variables
+from engine.pods.local import WANTED_SECRETS, Secrets, named_variables
 from engine.pods.ssh_calls import Calls
 from engine.pods.ssh_files import Files
 from engine.pods.ssh_luggage import bring
@@ -44,10 +44,19 @@ class Starter:
         files: Copies there.
         told: Who is told of progress.
         trainer: Another command than our trainer's; nothing is installed for it.
+        secrets: What a supervisor is told in its environment.
     """
 
-    def __init__(self, calls: Calls, files: Files, told: Told, trainer: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        files: Files,
+        told: Told,
+        trainer: Sequence[str] | None = None,
+        secrets: Secrets = lambda job_id: {},
+    ) -> None:
         self._calls, self._files, self._told, self._trainer = calls, files, told, trainer
+        self._secrets = secrets
 
     async def start(self, root: str, job_id: str, source: JobFolder, folder: str) -> None:
         """Start a job.
@@ -66,7 +75,8 @@ class Starter:
         if script:
             await self._luggage(job_id, f"{root}/data", source, folder)
         python = await self._python(job_id, f"{root}/envs", script=script)
-        await self._supervise(python, code, root, folder, named_variables(source))
+        more = await asyncio.to_thread(self._secrets, job_id)
+        await self._supervise(python, code, root, folder, named_variables(source), more)
 
     async def _check_python(self) -> None:
         machine = await self._calls.call("machine", {})
@@ -141,14 +151,20 @@ class Starter:
         return str(answer["python"])
 
     async def _supervise(
-        self, python: str, code: str, root: str, folder: str, variables: Sequence[str]
+        self,
+        python: str,
+        code: str,
+        root: str,
+        folder: str,
+        variables: Sequence[str],
+        more: Mapping[str, str],
     ) -> None:
         # -P: the working folder must not be able to shadow our modules.
         argv = [python, "-P", "-m", "engine.supervisor", folder, "--detach", "--slot", f"{root}/machine.slot"]
         if self._trainer is not None:
             argv += ["--trainer", shlex.join(self._trainer)]
         names = (*WANTED_SECRETS, *variables)
-        secrets = {name: os.environ[name] for name in names if os.environ.get(name)}
+        secrets = {**{name: os.environ[name] for name in names if os.environ.get(name)}, **more}
         await self._calls.checked(
             ["sh", "-c", _DETACHED, "sh", f"{folder}/supervisor.log", *argv],
             env={"PYTHONPATH": code, "PYTHONDONTWRITEBYTECODE": "1", **secrets},

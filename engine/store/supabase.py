@@ -6,6 +6,8 @@ sent, and what changes there is taken in, by `engine.store.hosted.sync`.
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import sqlite3
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -94,6 +96,29 @@ class SupabaseStore(SQLiteStore):
             HostedDown, SignedOut: They can't be had.
         """
         self._sync.fetch(job_id)
+
+    def grant(self, job_id: str, hours: float) -> dict[str, str]:
+        """The variables with which a job's pod reports: with a new token for that job alone.
+
+        Raises:
+            HostedDown, SignedOut, Refused: It can't be done now.
+        """
+        token = secrets.token_urlsafe(32)
+        hosted = self._sync.grant(job_id, hashlib.sha256(token.encode()).hexdigest(), hours)
+        return {
+            "PODIUM_REPORT_URL": self._project.url,
+            "PODIUM_REPORT_KEY": self._project.key,
+            "PODIUM_REPORT_JOB": hosted,
+            "PODIUM_JOB_TOKEN": token,
+        }
+
+    def revoke(self, job_id: str) -> None:
+        """Make all tokens of a job worthless.
+
+        Raises:
+            HostedDown, SignedOut, Refused: It can't be done now.
+        """
+        self._sync.revoke(job_id)
 
     def close(self) -> None:
         """Stop keeping in step, and close the file."""

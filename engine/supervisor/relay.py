@@ -27,7 +27,7 @@ from engine.supervisor.rules import quiet_of
 from engine.supervisor.sinks import Hosted, Plain, Sink
 
 VARIABLES: Final = (
-    "PODIUM_REPORT_URL", "PODIUM_REPORT_KEY", "PODIUM_JOB_TOKEN",
+    "PODIUM_REPORT_URL", "PODIUM_REPORT_KEY", "PODIUM_JOB_TOKEN", "PODIUM_REPORT_JOB",
     "METRICS_API_URL", "ALERT_API_URL", "PODIUM_ALERTS",
 )  # fmt: skip
 """Read by the supervisor alone; nothing that it starts gets them."""
@@ -153,7 +153,8 @@ class Relay:
         self._news.append((type, data))
 
     def _sinks(self, told: dict[str, str]) -> Iterator[Sink]:
-        job_id, timeout = self._folder.path.name, self._pace.timeout
+        job_id = told.get("PODIUM_REPORT_JOB") or self._folder.path.name
+        timeout = self._pace.timeout
         url, key, token = (told.get(name, "") for name in VARIABLES[:3])
         hide(key, token)
         if url and key and token and self._may("PODIUM_REPORT_URL", url):

@@ -145,6 +145,17 @@ class Server:
         )
         return found
 
+    # ---- tokens
+
+    def grant(self, hosted_id: str, token_sha256: str, hours: float) -> None:
+        """Let whoever has the token with that hash report events of a job."""
+        told = {"job_id": hosted_id, "token_sha256": token_sha256, "hours": hours}
+        self._ask(lambda db: db.rpc("grant_job_token", told))
+
+    def revoke(self, hosted_id: str) -> None:
+        """Make all tokens of a job worthless."""
+        self._ask(lambda db: db.rpc("revoke_job_tokens", {"job_id": hosted_id}))
+
     # ---- comparisons
 
     def comparisons(self) -> list[Row]:

@@ -130,6 +130,27 @@ class Sync:
         with self._turn:
             self._tell(self._pull().events([job_id]))
 
+    def grant(self, job_id: str, token_sha256: str, hours: float) -> str:
+        """Let whoever has that token report a job's events; returns the job's id there.
+
+        Raises:
+            HostedDown, SignedOut, Refused: It can't be done now.
+        """
+        with self._turn:
+            # It has to be there first.
+            Push(self._database, self._way()).job(job_id)
+            hosted = ledger.hosted_id(self._account, job_id)
+            self._way().grant(hosted, token_sha256, hours)
+            return hosted
+
+    def revoke(self, job_id: str) -> None:
+        """Make all tokens of a job worthless."""
+        with self._turn:
+            with self._database.reading() as db:
+                copy = ledger.copy_of(db, self._account, job_id)
+            if copy is not None and copy.base and copy.here:
+                self._way().revoke(copy.hosted_id)
+
     def _send(self) -> str:
         """Send what changed here; returns what the server would not have, one line."""
         with self._database.reading() as db:
