@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -10,11 +11,12 @@ from typing import Any, Final
 from engine.errors import BadInput, BadWireLine
 from engine.foreign.run import ForeignCheckpoint, ForeignRun
 from engine.job.events import MAX_LINE, Event, EventType, decode
+from engine.job.examples import MOST, in_one_order
 from engine.job.folder import JobFolder
 from scorer import FORMULA, CheckpointMetrics, Score
 from scorer.number import number, whole
 
-_OF_INTEREST: Final = (b'"eval"', b'"checkpoint"')
+_OF_INTEREST: Final = (b'"eval"', b'"checkpoint"', b'"examples"')
 """An event of these types has one of these in its line: the others need not be parsed."""
 
 
@@ -36,18 +38,22 @@ def read_job(path: Path) -> ForeignRun:
     """
     folder = JobFolder(path)
     steps: dict[int, _Known] = {}
+    told: deque[tuple[int | None, Mapping[str, Any]]] = deque(maxlen=MOST)
     for event in _events(folder.events):
-        if event.step is not None:
+        if event.type == EventType.EXAMPLES:
+            told.appendleft((event.step, event.data))
+        elif event.step is not None:
             _take(steps.setdefault(event.step, _Known()), event)
     checkpoints = tuple(_checkpoint(step, known, path) for step, known in sorted(steps.items()))
     if not any(item.stored or item.metrics.eval_loss is not None for item in checkpoints):
         raise BadInput(f"{path}: no eval among the job's events yet")
     stored = [item.stored for item in checkpoints if item.stored is not None]
-    return ForeignRun(path.name, checkpoints, "job", path, stored[-1].formula if stored else FORMULA)
+    formula = stored[-1].formula if stored else FORMULA
+    return ForeignRun(path.name, checkpoints, "job", path, formula, in_one_order(told))
 
 
 def _events(path: Path) -> Iterator[Event]:
-    """The evals and checkpoints among the events; lines that never parse are passed over."""
+    """Evals, their examples' losses and checkpoints; lines that never parse are passed over."""
     with path.open("rb") as file:
         while line := file.readline(MAX_LINE + 2):
             if any(name in line for name in _OF_INTEREST):
@@ -55,7 +61,7 @@ def _events(path: Path) -> Iterator[Event]:
                     event = decode(line)
                 except BadWireLine:
                     continue
-                if event.type in (EventType.EVAL, EventType.CHECKPOINT):
+                if event.type in (EventType.EVAL, EventType.EXAMPLES, EventType.CHECKPOINT):
                     yield event
 
 

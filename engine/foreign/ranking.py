@@ -62,7 +62,7 @@ def rank(run: ForeignRun, rule: str = DEFAULT_RULE, weights: Weights | None = No
         for checkpoint, item, problem in zip(run.checkpoints, scores, problems, strict=True)
         if checkpoint.complete and problem != _OTHER_KIND
     ]
-    selection = select(loadable or comparable, rule=rule)
+    selection = select(loadable or comparable, per_example=run.losses, rule=rule)
     reason = selection.reason
     if 0 < len(loadable) < len(comparable):
         reason += _passed_over(select(comparable, rule=rule), selection)

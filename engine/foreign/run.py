@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from engine.job.examples import Losses
 from scorer import CheckpointMetrics, Score
 
 Source = Literal["folder", "state", "job", "table"]
@@ -49,6 +50,7 @@ class ForeignRun:
         source: What it was read from.
         path: Where.
         formula: The formula that its numbers call for.
+        losses: Of single eval examples, by step; empty where nobody told them.
     """
 
     name: str
@@ -56,3 +58,4 @@ class ForeignRun:
     source: Source
     path: Path
     formula: str
+    losses: Losses = field(default_factory=dict)

@@ -149,3 +149,17 @@ def test_a_job_without_an_eval_has_nothing_to_score(folder: JobFolder) -> None:
         writer.append(EventType.TRAIN, 1, loss=2.0)
     with pytest.raises(BadInput, match="no eval among the job's events yet"):
         read_run(folder.path)
+
+
+def test_ties_are_told_by_pairs_where_the_examples_losses_were_told(
+    folder: JobFolder, scores: list[Score]
+) -> None:
+    """Step 30 differs from the best by as much as its examples scatter, step 10 by far more than its do."""
+    assert not any(row.tied for row in rank(read_run(folder.path)).rows)
+    best = [1.7 + 0.01 * (at % 7) for at in range(40)]
+    noisy = [loss + (0.9 if at % 2 else -1.0) for at, loss in enumerate(best)]
+    with EventWriter(folder.events, 2) as writer:
+        writer.append(EventType.EXAMPLES, 30, order="2x4", losses=[9.0] * 40)
+        for step, losses in ((10, [loss + 0.4 for loss in best]), (20, best), (30, noisy)):
+            writer.append(EventType.EXAMPLES, step, order="rows", losses=losses)
+    assert [row.tied for row in rank(read_run(folder.path)).rows] == [False, False, True]
