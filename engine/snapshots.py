@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import is_
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
@@ -31,6 +32,7 @@ from engine.store.standing import selection_of
 if TYPE_CHECKING:
     from engine.analysis.comparison import Comparison
     from engine.analysis.criteria import Standing
+    from engine.analysis.suggestion import Suggestion
 
 _WORKING = (Status.PENDING, Status.RUNNING)
 
@@ -79,7 +81,44 @@ def take(
         trouble=trouble,
         family=question.family,
         archive_above=threshold(store),
+        suggested=_suggested(store, everything),
+        filters=_texts(store.setting("filters")),
+        columns=tuple(_strings(store.setting("columns"))),
     )
+
+
+COMPARED: Final = "compared_runs"
+"""The setting that keeps the ids of the runs that were on the Comparison screen beside another."""
+
+_Suggested = tuple[Sequence[Job], object, Sequence[object], "Suggestion | None"]
+_suggested_of: WeakKeyDictionary[Store, _Suggested] = WeakKeyDictionary()
+"""What was suggested last, and of what; the store hands out the same `Job`s until they change."""
+
+
+def _suggested(store: Store, jobs: Sequence[Job]) -> Suggestion | None:
+    """The newest comparison that is worth a look."""
+    from engine.analysis.suggestion import suggestions
+
+    compared, saved = store.setting(COMPARED), store.comparisons()
+    # A run that still goes on changes four times a second and is not suggested.
+    jobs = [job for job in jobs if job.status is Status.COMPLETED]
+    last = _suggested_of.get(store)
+    same = last is not None and len(last[0]) == len(jobs) and all(map(is_, last[0], jobs))
+    if last is None or not same or last[1:3] != (compared, saved):
+        found = next(iter(suggestions(jobs, _strings(compared), saved)), None)
+        last = _suggested_of[store] = (jobs, compared, saved, found)
+    return last[3]
+
+
+def _strings(kept: object) -> list[str]:
+    """The strings of a list; none of anything else."""
+    return [item for item in kept if isinstance(item, str)] if isinstance(kept, list) else []
+
+
+def _texts(kept: object) -> dict[str, str]:
+    """The texts of an object by name; none of anything else."""
+    pairs = kept.items() if isinstance(kept, dict) else ()
+    return {name: text for name, text in pairs if isinstance(name, str) and isinstance(text, str)}
 
 
 def totals(jobs: Iterable[Job], now: datetime) -> Totals:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from textual import on
 from textual.app import App
 from textual.reactive import reactive
+from textual.screen import ModalScreen
 
 from engine.analysis.snapshot import Question, Snapshot
 from engine.errors import PodiumError
@@ -26,6 +27,7 @@ from tui.desk import Desk, EngineDesk
 from tui.memory import recalled, remembered
 from tui.palette import show_palette
 from tui.pulse import Pulse
+from tui.run_wishes import CarriedOut
 from tui.screens.base import PodiumScreen
 from tui.screens.dialogs import Confirm
 from tui.screens.help import HelpScreen
@@ -33,9 +35,14 @@ from tui.screens.job import JobScreen
 
 if TYPE_CHECKING:
     from engine.controller import Controller
+    from tui.draft import Draft
+    from tui.screens.launch import Agreed
 
 PERIOD: Final = 0.25
 """The least time between two snapshots, seconds."""
+
+COMPARED: Final = "compared_runs"
+"""The setting with the ids of the runs that were seen beside another; `engine.snapshots` reads it."""
 
 T = TypeVar("T")
 
@@ -71,6 +78,7 @@ class PodiumApp(Commanding, App[None]):
     DEFAULT_MODE = "job"
     TITLE_IN_HELP = "Everywhere"
     COMMANDS: ClassVar[Any] = (
+        wishes.NewRun,
         wishes.ShowHelp,
         wishes.ShowPalette,
         wishes.ShowJobScreen,
@@ -89,6 +97,8 @@ class PodiumApp(Commanding, App[None]):
         self.question = Question(job_id=job_id)
         self._first = first
         self._recalled = False
+        self._draft: Draft | None = None
+        self._compared: set[str] = set()
         self._pulse = Pulse(self._take, PERIOD)
         for theme in themes.THEMES:
             self.register_theme(theme)
@@ -138,10 +148,21 @@ class PodiumApp(Commanding, App[None]):
         taken = await self._told(asyncio.to_thread(self.desk.take, question))
         if taken is not None and question is self.question:
             self.snapshot = taken
+            await self._remember_compared(taken)
+
+    async def _remember_compared(self, snapshot: Snapshot) -> None:
+        """Keep which runs were seen side by side: they are not suggested again."""
+        if self.current_mode != "comparison" or snapshot.compared is None:
+            return
+        if new := {job.id for job in snapshot.compared.jobs} - self._compared:
+            self._compared |= new
+            await self._told(asyncio.to_thread(self.desk.remember, COMPARED, sorted(self._compared)))
 
     async def _recall(self) -> None:
         """Ask for the comparison that the last session ended with."""
         kept = await self._told(asyncio.to_thread(self.desk.recall, "comparison"))
+        compared = await self._told(asyncio.to_thread(self.desk.recall, COMPARED))
+        self._compared |= {job_id for job_id in compared or () if isinstance(job_id, str)}
         if not self.question.compared:
             self.question = replace(self.question, **recalled(kept))
 
@@ -205,6 +226,62 @@ class PodiumApp(Commanding, App[None]):
         self.post_message(wishes.Ask(compared=command.job_ids))
         self.show("comparison")
 
+    def on_show_ledger(self) -> None:
+        """Where the money went."""
+        from tui.screens.ledger import Ledger
+
+        self.push_screen(Ledger(self.desk.ledger))
+
+    def on_show_pods(self) -> None:
+        """What is rented."""
+        from tui.screens.pods import PodsPanel
+
+        self.push_screen(PodsPanel(self.desk.account))
+
+    # Launching
+
+    def on_new_run(self) -> None:
+        """The dialog, as it was left."""
+        self._begin_draft(self._draft)
+
+    def on_launch_again(self, command: wishes.LaunchAgain) -> None:
+        """The dialog, filled with a run's spec."""
+        from tui.draft import of_run
+
+        known = {job.id: job for job in self.snapshot.jobs} if self.snapshot else {}
+        if self.snapshot and self.snapshot.job:
+            known.setdefault(self.snapshot.job.job.id, self.snapshot.job.job)
+        if job := next((known[job_id] for job_id in command.job_ids if job_id in known), None):
+            if job.attached or not job.config:
+                self.notify(f"{job.name} is only watched: there is no spec of it.", markup=False)
+            else:
+                self._begin_draft(of_run(job.name, job.config, str(Path.cwd())))
+
+    def _begin_draft(self, draft: Draft | None) -> None:
+        from tui.screens.launch import LaunchDialog
+
+        if any(isinstance(screen, ModalScreen) for screen in self.screen_stack):
+            return
+        dialog = LaunchDialog(self.desk.launching, draft)
+
+        def left(agreed: Agreed | None) -> None:
+            self._draft = dialog.draft
+            if agreed is not None:
+                self.run_worker(self._launch(agreed), group="launch")
+
+        self.push_screen(dialog, left)
+
+    async def _launch(self, agreed: Agreed) -> None:
+        """Start a run, and show it as soon as there is one; a draft that was launched is done with."""
+
+        def begun(job_id: str) -> None:
+            self._draft = None
+            self.post_message(wishes.OpenJob((job_id,)))
+
+        if done := await self._told(self.desk.launching.launch(agreed.draft, agreed.offered, begun)):
+            self.notify(done, markup=False, timeout=4)
+        self._pulse.mark(hurry=True)
+
     def on_show_help(self) -> None:
         """Help for the focused pane."""
         self.push_screen(HelpScreen(offered(self.screen.focused or self.screen)))
@@ -236,17 +313,28 @@ class PodiumApp(Commanding, App[None]):
         """Ask first where something is lost; then do it and say so."""
         if self.snapshot is None:
             return
-        warning = wish.warning(self.snapshot)
-        if not warning:
-            price = await self._told(self.desk.price(wish))
-            if price is None:  # it could not be told, and why was said
-                return
-            warning = price
+        price = await self._told(self.desk.price(wish))
+        if price is None:  # it could not be told, and why was said
+            return
+        warning = price or wish.warning(self.snapshot)
         if warning and not await self.push_screen_wait(Confirm(warning, wish.label())):
             return
-        if done := await self._told(self.desk.carry_out(wish)):
+        loop = asyncio.get_running_loop()
+
+        def told(text: str) -> None:
+            loop.call_soon_threadsafe(self._show_work, text)
+
+        if done := await self._told(self.desk.carry_out(wish, told)):
             self.notify(done, markup=False, timeout=4)
+        loop.call_soon(self._show_work, "")
         self._pulse.mark(hurry=True)
+        self.screen.post_message(CarriedOut(wish))
+
+    def _show_work(self, text: str) -> None:
+        """Say on the screen in front how far a wish is."""
+        front = self.screen_stack[0]
+        if isinstance(front, PodiumScreen):
+            front.working = text
 
     async def _told(self, doing: Awaitable[T]) -> T | None:
         """The result; of an error, None and one line for the user."""

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from engine.analysis.snapshot import Question, Snapshot
 from engine.errors import PodiumError
 from engine.home import Home
-from tui import wishes
+from tui import run_wishes, wishes
 from tui.wishes import Wish
 
 if TYPE_CHECKING:
+    from engine.analysis.waste import Group, Line
     from engine.controller import Controller
-    from engine.store.base import Done, Store
+    from tui.launch_answers import Launching
+    from engine.store.base import Store
+    from tui.account import Account
 
 FIRST: Final = 1.0
 """How long the controller waits for the first snapshot, seconds."""
@@ -25,8 +28,18 @@ FIRST: Final = 1.0
 DRAWN: Final = 0.25
 """How long it then waits for the first pictures, seconds."""
 
+ASKED: Final = 20.0
+"""How long the account's provider may take to say what it rents, seconds."""
+
 Changed = Callable[[], None]
 """Called from any thread when a new snapshot would differ from the last; returns at once."""
+
+Told = Callable[[str], None]
+"""Told, from any thread, how far a long wish is; returns at once."""
+
+
+def silent(text: str) -> None:
+    """Tell nobody."""
 
 
 class Desk(Protocol):
@@ -44,12 +57,29 @@ class Desk(Protocol):
         """Read a snapshot; blocks, so call it in a thread."""
         ...
 
-    async def carry_out(self, wish: Wish) -> str:
+    async def carry_out(self, wish: Wish, told: Told = silent) -> str:
         """Do what the wish asks for and return a line that says what was done, or nothing."""
         ...
 
     async def price(self, wish: Wish) -> str:
-        """What a wish costs, to be agreed to first; empty when it costs nothing."""
+        """What a wish costs or takes away, to be agreed to first; empty when that need not be."""
+        ...
+
+    async def ledger(self, by: Group) -> tuple[Line, ...]:
+        """Where time and money went, of all runs, the hidden ones too."""
+        ...
+
+    async def account(self) -> Account:
+        """What the account rents now.
+
+        Raises:
+            ProviderError: There is no key, or the provider does not answer in time.
+        """
+        ...
+
+    @property
+    def launching(self) -> Launching:
+        """Who answers the launch dialog."""
         ...
 
     def now(self) -> datetime:
@@ -84,6 +114,7 @@ class EngineDesk:
         self._begin = begin
         self._store: Store | None = None
         self._controller: Controller | None = None
+        self._launching: Launching | None = None
         self._trouble = ""
         self._taken = asyncio.Event()
         self._settled = asyncio.Event()
@@ -140,23 +171,80 @@ class EngineDesk:
             self._loop.call_soon_threadsafe(self._taken.set)
         return snapshot
 
-    async def carry_out(self, wish: Wish) -> str:
+    async def carry_out(self, wish: Wish, told: Told = silent) -> str:
         """Keep what is only kept; for all else ask the controller, as soon as there is one."""
         if (keep := KEEPING.get(type(wish))) is not None and self._store is not None:
             return await asyncio.to_thread(keep, self._store, wish)
         await self._settled.wait()
-        if self._controller is None:
+        if self._controller is None or self._store is None:
             return self._trouble or "Nothing can be done: the jobs could not be opened."
-        return await DEEDS[type(wish)](self._controller, wish)
+        if (deed := DEEDS.get(type(wish))) is not None:
+            return await deed(self._controller, wish)
+        from tui.run_deeds import CURATING, Bench
+
+        bench = Bench(self._store, self._home, self._controller, told)
+        return await CURATING[type(wish)](bench, wish)
 
     async def price(self, wish: Wish) -> str:
-        """Of an endpoint, what its worker costs."""
-        if not isinstance(wish, wishes.DeployBest) or not wish.serverless:
+        """Of an endpoint, what its worker costs; of what tidies up, what goes, run by run."""
+        if isinstance(wish, wishes.DeployBest):
+            if not wish.serverless:
+                return ""
+            await self._settled.wait()
+            from tui.deploying import price
+
+            return await price(self._controller, wish) if self._controller else ""
+        from tui.run_deeds import ASKING, Bench
+
+        plan = ASKING.get(type(wish))
+        if plan is None:
             return ""
         await self._settled.wait()
-        from tui.deploying import price
+        if self._store is None or self._controller is None:
+            return ""
+        bench = Bench(self._store, self._home, self._controller, silent)
+        return await asyncio.to_thread(plan, bench, wish)
 
-        return await price(self._controller, wish) if self._controller else ""
+    async def ledger(self, by: Group) -> tuple[Line, ...]:
+        """From the store, in a thread."""
+        from engine.analysis.waste import waste_ledger
+
+        if self._store is None:
+            return ()
+        store = self._store
+        return await asyncio.to_thread(lambda: waste_ledger(store.jobs(archived=True, deleted=True), by))
+
+    async def account(self) -> Account:
+        """From the provider."""
+        from tui.accounting import account
+
+        if self._store is None:
+            raise PodiumError(self._trouble or "the runs are not open yet", "Try again in a moment.")
+        try:
+            async with asyncio.timeout(ASKED):
+                return await account(self._store, self._home)
+        except TimeoutError:
+            raise PodiumError(f"the provider did not answer in {ASKED:.0f} s", "r asks again.") from None
+
+    @property
+    def launching(self) -> Launching:
+        """Made when it is first needed."""
+        if self._launching is None:
+            from tui.launching import EngineLaunching
+
+            self._launching = EngineLaunching(self._home, self, self._controlled)
+        return self._launching
+
+    async def _controlled(self) -> Controller:
+        """The controller, as soon as it is there.
+
+        Raises:
+            PodiumError: The jobs could not be opened.
+        """
+        await self._settled.wait()
+        if self._controller is None:
+            raise PodiumError(self._trouble or "the jobs could not be opened", "`podium doctor` says more.")
+        return self._controller
 
     def now(self) -> datetime:
         """The present moment."""
@@ -208,25 +296,6 @@ def _each(method: str, done: str) -> Deed:
     return deed
 
 
-def _together(method: str, past: str) -> Deed:
-    """Ask for something of all jobs at once, so that one undo takes all of it back."""
-
-    async def deed(controller: Controller, wish: Wish) -> str:
-        done: Done = await getattr(controller, method)(wish.job_ids)
-        return f"{past} {_runs(done)}. z takes it back." if done.job_ids else "Nothing to do."
-
-    return deed
-
-
-async def _undo(controller: Controller, wish: Wish) -> str:
-    undone = await controller.undo()
-    return f"Took back: {undone.action} {_runs(undone)}." if undone else "There is nothing to take back."
-
-
-def _runs(done: Done) -> str:
-    return "1 run" if len(done.job_ids) == 1 else f"{len(done.job_ids)} runs"
-
-
 async def _pull(controller: Controller, wish: Wish) -> str:
     said = []
     for job_id in wish.job_ids:
@@ -247,6 +316,13 @@ async def _set_rate(controller: Controller, wish: Wish) -> str:
     return f"Asked for a learning rate of {wish.value:g}; it begins with the next step."
 
 
+async def _set_limits(controller: Controller, wish: Wish) -> str:
+    assert isinstance(wish, wishes.SetLimits)
+    caps = wish.changes
+    await controller.limits(wish.job_ids[0], hours=caps.get("max_hours"), dollars=caps.get("max_cost_usd"))
+    return "Asked for other limits; the events tell whether they were granted."
+
+
 async def _deploy(controller: Controller, wish: Wish) -> str:
     from tui.deploying import deployed
 
@@ -259,13 +335,10 @@ DEEDS: Final[Mapping[type[Wish], Deed]] = {
     wishes.PauseJob: _each("pause", "Asked to pause; it saves a checkpoint first."),
     wishes.ResumeJob: _each("resume", "Resuming from the last checkpoint."),
     wishes.SaveNow: _each("save", "A checkpoint is saved at the next step."),
-    wishes.ArchiveJobs: _together("archive", "Archived"),
-    wishes.RestoreJobs: _together("restore", "Restored"),
-    wishes.DeleteJobs: _together("delete", "Deleted"),
-    wishes.UndoLast: _undo,
     wishes.PullBest: _pull,
     wishes.PullCheckpoint: _pull_one,
     wishes.SetLearningRate: _set_rate,
+    wishes.SetLimits: _set_limits,
     wishes.DeployBest: _deploy,
 }
 
@@ -291,13 +364,6 @@ def _export(store: Store, wish: wishes.ExportComparison) -> str:
     from tui.keeping import Words, kind_of, text_of, write
 
     path = Path(wish.path).expanduser().absolute()
-async def _set_limits(controller: Controller, wish: Wish) -> str:
-    assert isinstance(wish, wishes.SetLimits)
-    caps = wish.changes
-    await controller.limits(wish.job_ids[0], hours=caps.get("max_hours"), dollars=caps.get("max_cost_usd"))
-    return "Asked for other limits; the events tell whether they were granted."
-
-
     text = text_of(store, wish.comparison, kind_of(path), Words(wish.name, wish.notes), every=True)
     write(path, text, replacing=False)
     return f"Written to {path}."
@@ -310,10 +376,27 @@ def _archive_above(store: Store, wish: wishes.ArchiveAbove) -> str:
     return f"Runs more than {wish.fraction * 100:.3g} % worse are offered for archiving."
 
 
+def _curated(deed: str) -> Keep:
+    """What the deeds on runs do with the store."""
+
+    def keep(store: Store, wish: Wish) -> str:
+        from tui import run_deeds
+
+        said: str = getattr(run_deeds, deed)(store, wish)
+        return said
+
+    return keep
+
+
 KEEPING: Final[Mapping[type[Wish], Keep]] = {
     wishes.SaveComparison: _save,
     wishes.ForgetComparison: _forget,
-    wishes.SetLimits: _set_limits,
     wishes.ExportComparison: _export,
     wishes.ArchiveAbove: _archive_above,
+    run_wishes.TagRuns: _curated("tag"),
+    run_wishes.NoteRuns: _curated("note"),
+    run_wishes.RenameRun: _curated("rename"),
+    run_wishes.SaveFilter: _curated("save_filter"),
+    run_wishes.ForgetFilter: _curated("forget_filter"),
+    run_wishes.ChooseColumns: _curated("choose_columns"),
 }

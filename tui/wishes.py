@@ -79,6 +79,36 @@ class CompareJobs(Command):
     """Show these runs side by side on the Comparison screen."""
 
 
+class ShowLedger(Command):
+    """Show where time and money went, by model, week or phase, and how much of it for nothing."""
+
+    KEYS = "dollar_sign"
+    SHOWN = "$"
+    LABEL = "spending"
+
+
+class ShowPods(Command):
+    """Show what the account rents, what it costs an hour, and end it."""
+
+    KEYS = "p"
+    LABEL = "pods"
+
+
+class NewRun(Command):
+    """Launch a run: template or job file, model, data, machine and price, limits."""
+
+    KEYS = "n"
+    LABEL = "new run"
+    FOOTER = True
+
+
+class LaunchAgain(Command):
+    """Launch this run again, with changes."""
+
+    KEYS = "N"
+    LABEL = "launch again"
+
+
 class ShowHelp(Command):
     """Show what the focused pane's keys do."""
 
@@ -239,21 +269,6 @@ class SetLearningRate(Wish):
         self.value = value
 
 
-class DeployBest(Wish):
-    """Merge the best checkpoint of this run, push it to the Hub, and serve it if asked.
-
-    Args:
-        job: The run.
-        repo: `owner/name`.
-        serverless: Also behind an endpoint? Its price is shown first.
-        gpu: Which GPU serves it; None is the cheapest that fits.
-    """
-
-    LABEL = "deploy"
-
-    def __init__(self, job: Job, repo: str, serverless: bool, gpu: str | None = None) -> None:
-        super().__init__((job.id,))
-        self.job, self.repo, self.serverless, self.gpu = job, repo, serverless, gpu
 class SetLimits(Wish):
     """Give a running job other limits; never below what is used already.
 
@@ -275,6 +290,21 @@ class SetLimits(Wish):
         return "\n".join(question(job, self.changes) for job in self.jobs(snapshot))
 
 
+class DeployBest(Wish):
+    """Merge the best checkpoint of this run, push it to the Hub, and serve it if asked.
+
+    Args:
+        job: The run.
+        repo: `owner/name`.
+        serverless: Also behind an endpoint? Its price is shown first.
+        gpu: Which GPU serves it; None is the cheapest that fits.
+    """
+
+    LABEL = "deploy"
+
+    def __init__(self, job: Job, repo: str, serverless: bool, gpu: str | None = None) -> None:
+        super().__init__((job.id,))
+        self.job, self.repo, self.serverless, self.gpu = job, repo, serverless, gpu
 
 
 class SaveComparison(Wish):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from engine.analysis.criteria import Standing
     from engine.analysis.health import Flag
     from engine.analysis.panels import Panel
+    from engine.analysis.suggestion import Suggestion
     from engine.job.events import Event
 
 WARN_ABOVE: Final = 0.25
@@ -160,6 +161,9 @@ class Snapshot:
             all is well.
         family: Are runs grouped by their model's family rather than by the exact model?
         archive_above: How much worse than the best a run must be to be offered for archiving.
+        suggested: A comparison that is worth a look: finished runs that were never compared.
+        filters: The saved filters by name.
+        columns: The columns that were chosen for the run list; none for the usual ones.
     """
 
     taken_at: datetime
@@ -173,6 +177,9 @@ class Snapshot:
     trouble: str = ""
     family: bool = False
     archive_above: float = ARCHIVE_ABOVE
+    suggested: Suggestion | None = None
+    filters: Mapping[str, str] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Archive, delete, restore, undo and purge in any order, with folders: nothing is lost, nothing comes back."""
+"""Archive, delete, restore, undo and purge in any order: no folder is lost, and none comes back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ State = dict[str, tuple[bool, bool]]
 """Archived and deleted, by the id of each run that there is."""
 
 chosen = st.lists(st.sampled_from(JOBS), min_size=1, max_size=4, unique=True)
-steps = st.one_of(
+steps: st.SearchStrategy[tuple[str, list[str]]] = st.one_of(
     st.just(("undo", [])),
     st.tuples(st.sampled_from(("archive", "restore", "delete", "purge")), chosen),
 )

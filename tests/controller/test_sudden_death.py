@@ -1,4 +1,4 @@
-"""SIGKILL in the midst of a bulk deletion or an import: every run is whole, and the next start puts it right."""
+"""SIGKILL in the midst of a bulk deletion or an import: every run is whole, a repetition ends it."""
 
 from __future__ import annotations
 

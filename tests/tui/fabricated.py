@@ -17,6 +17,8 @@ from engine.analysis.criteria import Check, Standing, Tier
 from engine.analysis.health import Flag
 from engine.analysis.panels import Panel
 from engine.analysis.snapshot import ChartView, JobDetail, Moment, Pointed, Question, Snapshot, Totals
+from engine.analysis.waste import Group, Line, waste_ledger
+from engine.errors import Unauthorized
 from engine.job.events import Event, Status
 from engine.records import (
     Alert,
@@ -30,6 +32,8 @@ from engine.records import (
     Trend,
 )
 from scorer import CheckpointMetrics, score
+from tests.tui.launches import FakeLaunching
+from tui.account import Account
 
 NOW = datetime(2026, 11, 21, 12, 41, 12, tzinfo=UTC)
 STEPS = 2000
@@ -549,10 +553,12 @@ class FakeDesk:
         self.log = log
         self.wishes: list[Any] = []
         self.costs = ""
+        self.rented: Account | None = None
         self.settings: dict[str, Any] = {}
         self.questions: list[Question] = []
         self.changed: Callable[[], None] = lambda: None
         self.closed = False
+        self.launching = FakeLaunching()
 
     async def open(self, changed: Callable[[], None]) -> None:
         self.changed = changed
@@ -564,9 +570,17 @@ class FakeDesk:
             snapshot = replace(snapshot, job=replace(snapshot.job, log_path=self.log))
         return snapshot
 
-    async def carry_out(self, wish: Any) -> str:
+    async def carry_out(self, wish: Any, told: Callable[[str], None] = print) -> str:
         self.wishes.append(wish)
         return ""
+
+    async def ledger(self, by: Group) -> tuple[Line, ...]:
+        return waste_ledger(self.answer(Question()).jobs, by)
+
+    async def account(self) -> Account:
+        if self.rented is None:
+            raise Unauthorized("there is no RunPod API key", "Set RUNPOD_API_KEY.")
+        return self.rented
 
     async def price(self, wish: Any) -> str:
         return self.costs

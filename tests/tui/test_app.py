@@ -158,7 +158,7 @@ async def test_enter_on_a_question_does_the_harmless_thing(app: PodiumApp, desk:
 class Refusing(FakeDesk):
     """A desk whose engine refuses."""
 
-    async def carry_out(self, wish: object) -> str:
+    async def carry_out(self, wish: object, told: object = None) -> str:
         raise PodiumError("pod [red]7[/red] is gone", "Look at podium pods.")
 
 

@@ -12,6 +12,7 @@ from engine.analysis.spending import Spent, best_checkpoint, cost_after
 from engine.errors import BadInput
 from engine.home import Home
 from engine.records import Alert, Job, Trend
+from tui.cli.filtering import filter_of
 from tui.cli.options import job_argument, json_option
 from tui.cli.output import emit, fields, line, one_line, table
 from tui.cli.workplace import up_to_date
@@ -32,10 +33,8 @@ def jobs(wanted: str, order: str, hidden: bool, as_json: bool) -> None:
 
     A filter is words and conditions, such as: model:qwen status:completed loss<1.2
     """
-    from engine.analysis.filters import Filter
-
     # What can't be understood is said before anything is read or written.
-    chosen, arranged = Filter.parse(wanted), _order(order)
+    chosen, arranged = filter_of(wanted), _order(order)
     with up_to_date() as store:
         found = [job for job in store.jobs(archived=hidden, deleted=hidden) if chosen.matches(job)]
     found = sorted_runs(found, arranged)

@@ -6,12 +6,10 @@ import click
 
 from engine.analysis import format as words
 from engine.errors import BadInput
+from tui.annotating import plain
 from tui.cli.options import job_argument, json_option
 from tui.cli.output import emit, line, one_line
 from tui.cli.workplace import find_all, up_to_date
-
-LONGEST = 100
-"""Characters of a name or a tag, as in the spec."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -20,7 +18,7 @@ LONGEST = 100
 def tag(words_given: tuple[str, ...], as_json: bool) -> None:
     """Add tags to runs, or take them away: podium tag JOB +final -debug."""
     names = [word for word in words_given if word[0] not in "+-"]
-    add = [_plain("tag", word[1:].removeprefix("#")) for word in words_given if word[0] == "+"]
+    add = [plain("tag", word[1:].removeprefix("#")) for word in words_given if word[0] == "+"]
     drop = [word[1:].removeprefix("#") for word in words_given if word[0] == "-"]
     if not names or not (add or drop):
         raise BadInput("tag needs runs and tags", "For instance: podium tag JOB +final -debug.")
@@ -60,7 +58,7 @@ def note(job: str, text: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def rename(job: str, name: str, as_json: bool) -> None:
     """Give a run another name."""
-    new = _plain("name", name.strip())
+    new = plain("name", name.strip())
     with up_to_date() as store:
         found = store.find(job)
         store.annotate([found.id], name=new)
@@ -69,16 +67,3 @@ def rename(job: str, name: str, as_json: bool) -> None:
         emit("job", changed)
     else:
         line(one_line(f"{found.name} is called {changed.name} now."))
-
-
-def _plain(what: str, text: str) -> str:
-    """The text, if it can be a name or a tag.
-
-    Raises:
-        BadInput: It can't.
-    """
-    if not 0 < len(text) <= LONGEST or not text.isprintable():
-        raise BadInput(f"a {what} is one line of 1 to {LONGEST} printable characters, not {text!r}")
-    if what == "tag" and any(character.isspace() for character in text):
-        raise BadInput(f"a tag has no blanks, not {text!r}")
-    return text

@@ -13,6 +13,7 @@ from engine.errors import BadInput
 from engine.home import Home
 from engine.records import Job
 from engine.store.base import Store
+from tui.cli.filtering import filter_of
 from tui.cli.options import json_option
 from tui.cli.output import emit, interactive, line, one_line, table
 from tui.cli.workplace import carry_out, find_all, up_to_date
@@ -102,12 +103,11 @@ def prune(
     ended, never is. The best, the newest and the lowest-loss checkpoint of a run always stay.
     """
     from engine.analysis.curation import Rule, to_archive
-    from engine.analysis.filters import Filter
 
     archiving = worse is not None or days is not None or failed
     if not archiving and keep is None:
         raise BadInput("nothing says what to prune", "Give --worse, --older-than, --failed or --keep-best.")
-    chosen = Filter.parse(wanted)
+    chosen = filter_of(wanted)
     with up_to_date() as store:
         every = store.jobs(archived=True)
         among = [job for job in every if chosen.matches(job)]

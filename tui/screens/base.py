@@ -30,6 +30,8 @@ class PodiumScreen(Commanding, Screen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-normal-height"), (46, "-tall")]
 
     snapshot: reactive[Snapshot | None] = reactive(None)
+    working: reactive[str] = reactive("", repaint=False)
+    """How far a wish is that takes long; empty when none is carried out."""
 
     def __init__(self, *classes: str) -> None:
         width, height = self.app.size

@@ -15,10 +15,12 @@ from engine.analysis.filter_fields import completions
 from engine.analysis.filters import Filter
 from engine.analysis.history import model_of
 from engine.errors import PodiumError
-from engine.records import Job
-from tui import wishes
+from tui import saved_filters, wishes
 from tui.commands import Command
+from tui.run_wishes import PurgeRuns
+from tui.screens import history_commands as ask
 from tui.screens.base import PodiumScreen
+from tui.screens.history_dialogs import RunDialogs
 from tui.widgets.clean import clean
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.line_list import LineList
@@ -27,80 +29,70 @@ from tui.widgets.run_heading import RunHeading
 from tui.widgets.run_line import RunLine
 from tui.widgets.run_lines import SORTS
 from tui.widgets.run_list import RunList
+from tui.widgets.suggestion_line import SuggestionLine
 
 MOST_COMPARED: Final = 8
 """How many runs the Comparison screen takes at once."""
 
 
-class FilterRuns(Command):
-    """Filter the runs: words, model:, status:, tag:, loss<0.7, cost>2, -tag:debug."""
-
-    KEYS = "slash"
-    LABEL = "filter"
-    FOOTER = True
-
-
-class CompareMarked(Command):
-    """Show the marked runs side by side; with none marked, this run beside the best of its model."""
-
-    KEYS = "c"
-    LABEL = "compare"
-
-
-class ToggleHidden(Command):
-    """Also show archived runs and the trash, or hide them again."""
-
-    KEYS = "full_stop"
-    SHOWN = "."
-    LABEL = "show hidden"
-    FOOTER = True
-
-
-class StepBack(Command):
-    """Give up the range, else the marks, else the filter."""
-
-    KEYS = "escape"
-    LABEL = "step back"
-
-
-CLEARING: Final = (wishes.RestoreJobs, wishes.ArchiveJobs, wishes.DeleteJobs, CompareMarked, wishes.UndoLast)
+CLEARING: Final = (
+    wishes.RestoreJobs,
+    wishes.ArchiveJobs,
+    wishes.DeleteJobs,
+    PurgeRuns,
+    ask.KeepBestOf,
+    wishes.UndoLast,
+    ask.ExportThese,
+    ask.CompareMarked,
+    ask.TagThese,
+)
 """What the last line offers to do with the marked runs."""
 
 _NEED_RUNS: Final = {
-    command.__name__ for command in (wishes.ArchiveJobs, wishes.DeleteJobs, wishes.RestoreJobs)
+    command.__name__ for command in (wishes.ArchiveJobs, wishes.DeleteJobs, wishes.RestoreJobs, PurgeRuns)
 }
 
 
-class HistoryScreen(PodiumScreen):
+class HistoryScreen(RunDialogs):
     """All runs of all models."""
 
     NAME = "history"
     TITLE_IN_HELP = "History"
     AUTO_FOCUS = "RunList"
     COMMANDS = (
-        FilterRuns,
-        CompareMarked,
+        ask.FilterRuns,
+        ask.OpenFilters,
+        ask.SaveThisFilter,
+        ask.CompareMarked,
+        ask.CompareNew,
         wishes.ArchiveJobs,
         wishes.DeleteJobs,
         wishes.RestoreJobs,
+        PurgeRuns,
         wishes.UndoLast,
-        ToggleHidden,
-        StepBack,
+        ask.KeepBestOf,
+        ask.ArchiveBad,
+        ask.TagThese,
+        ask.NoteThese,
+        ask.RenameThis,
+        ask.ExportThese,
+        ask.ImportSome,
+        wishes.ShowLedger,
+        wishes.ShowPods,
+        ask.ChooseListColumns,
+        ask.ToggleHidden,
+        ask.StepBack,
     )
 
     def compose_body(self) -> ComposeResult:
         """The filter, the list under its headings, the run under the cursor, the marked runs."""
         yield FilterBar(self._complete)
+        yield SuggestionLine().data_bind(PodiumScreen.snapshot)
         yield RunHeading()
         yield RunList().data_bind(PodiumScreen.snapshot)
         yield Static(classes="empty")
         yield RunLine()
-        yield MarkedBar()
-
-    @property
-    def runs(self) -> RunList:
-        """The list."""
-        return self.query_one(RunList)
+        yield MarkedBar().data_bind(PodiumScreen.working)
 
     # What the commands are about
 
@@ -113,7 +105,11 @@ class HistoryScreen(PodiumScreen):
         if isinstance(self.focused, Input):
             return False
         if command is wishes.RestoreJobs:
-            return any(job.archived or job.deleted for job in self._subjects())
+            return any(job.archived or job.deleted for job in self.subjects())
+        if command is PurgeRuns:
+            return any(job.deleted for job in self.subjects())
+        if command is ask.CompareNew:
+            return self.snapshot is not None and self.snapshot.suggested is not None
         return True
 
     def action_command(self, name: str) -> None:
@@ -121,7 +117,9 @@ class HistoryScreen(PodiumScreen):
         if name not in _NEED_RUNS:
             super().action_command(name)
             return
-        jobs = self._subjects()
+        jobs = self.subjects()
+        if name == PurgeRuns.__name__:
+            jobs = [job for job in jobs if job.deleted]
         if name == wishes.DeleteJobs.__name__ and (live := [job for job in jobs if job.status.live]):
             self.notify(
                 f"{words.listed(clean(job.name) for job in live)} must be stopped first.", markup=False
@@ -133,14 +131,12 @@ class HistoryScreen(PodiumScreen):
             command = next(command for command in self.commands() if command.__name__ == name)
             self.post_message(command(tuple(job.id for job in jobs)))
 
-    def _subjects(self) -> list[Job]:
-        runs = self.runs
-        return runs.marked_jobs if runs.marks else [runs.job] if runs.job else []
-
     # Finding
 
     def _complete(self, word: str) -> Iterator[str]:
-        return completions(word, self.snapshot.jobs if self.snapshot else ())
+        if self.snapshot is not None:
+            yield from saved_filters.completions(word, self.snapshot.filters)
+            yield from completions(word, self.snapshot.jobs)
 
     def on_filter_runs(self) -> None:
         """Put the cursor into the filter."""
@@ -150,7 +146,8 @@ class HistoryScreen(PodiumScreen):
     def _filter(self, event: FilterBar.Changed) -> None:
         bar = self.query_one(FilterBar)
         try:
-            self.runs.accept(Filter.parse(event.text, self.snapshot.taken_at if self.snapshot else None))
+            text = saved_filters.expanded(event.text, self.snapshot.filters if self.snapshot else {})
+            self.runs.accept(Filter.parse(text, self.snapshot.taken_at if self.snapshot else None))
             bar.error = ""
         except PodiumError as error:
             bar.error = str(error)
@@ -186,7 +183,7 @@ class HistoryScreen(PodiumScreen):
         self.query_one(RunHeading).show(runs.plan(), runs.order)
         self.query_one(RunLine).show(runs.job, snapshot.taken_at)
         bar = self.query_one(MarkedBar)
-        bar.jobs, bar.marks, bar.ranging = tuple(self._subjects()), len(runs.marks), runs.ranging
+        bar.jobs, bar.marks, bar.ranging = tuple(self.subjects()), len(runs.marks), runs.ranging
         bar.actions = tuple(command for command in CLEARING if self.offers(command))
         self.query_one(FilterBar).summary = self._summary(len(snapshot.jobs), snapshot.show_hidden)
         self._say_empty(len(snapshot.jobs), snapshot.show_hidden)
@@ -229,6 +226,11 @@ class HistoryScreen(PodiumScreen):
         if len(chosen) > MOST_COMPARED:
             self.notify(f"The first {MOST_COMPARED} of {len(chosen)} marked runs are compared.", timeout=3)
         self.post_message(wishes.CompareJobs(chosen[:MOST_COMPARED]))
+
+    def on_compare_new(self) -> None:
+        """Show what is suggested."""
+        if self.snapshot is not None and self.snapshot.suggested is not None:
+            self.post_message(wishes.CompareJobs(self.snapshot.suggested.job_ids))
 
     def _beside_best(self) -> tuple[str, ...]:
         job = self.runs.job

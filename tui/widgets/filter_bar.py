@@ -86,7 +86,7 @@ class FilterBar(Commanding, Horizontal):
         """A slash, the text, what came of it."""
         yield Static(Content("/"), id="slash")
         yield Input(
-            placeholder="filter: words  model:qwen  status:failed  loss<1.2  -tag:debug",
+            placeholder="filter: words  model:qwen  status:failed  loss<1.2  -tag:debug  @saved",
             suggester=_LastWord(self._complete),
             compact=True,
             select_on_focus=False,

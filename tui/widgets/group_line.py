@@ -30,24 +30,34 @@ def group_line(group: Group, runs: ModelRuns, width: int) -> Content:
     mark = " ▸ " if group.folded else " ▾ "
     name = fit(clean(group.model), min(cell_len(clean(group.model)), max(8, width - 20)))
     room = width - cell_len(mark) - cell_len(name)
+    shown: dict[int, Piece] = {}
+    for place, (*texts, style) in _facts(group, runs):
+        for text in texts:
+            if cell_len(text) + _GAP <= room:
+                shown[place] = (text, style)
+                room -= cell_len(text) + _GAP
+                break
     parts: list[Piece] = [(mark, "$accent"), (name, "bold")]
-    for text, style in _facts(group, runs):
-        if cell_len(text) + _GAP <= room:
-            parts += [(" " * _GAP, ""), (text, style)]
-            room -= cell_len(text) + _GAP
+    for place in sorted(shown):
+        parts += [(" " * _GAP, ""), shown[place]]
     return Content.assemble(*parts)
 
 
-def _facts(group: Group, runs: ModelRuns) -> list[Piece]:
+def _facts(group: Group, runs: ModelRuns) -> list[tuple[int, tuple[str, ...]]]:
+    """The most important first: its place in the line, its wordings from long to short, and its style."""
     total, story = len(runs.jobs), runs.improvement
     of = f"{group.shown} of " if group.shown != total else ""
-    facts: list[Piece] = [(f"{of}{total} {'run' if total == 1 else 'runs'}", "$text-muted")]
+    facts: list[tuple[int, tuple[str, ...]]] = [
+        (0, (f"{of}{total} {'run' if total == 1 else 'runs'}", "$text-muted"))
+    ]
     if runs.best is not None:
         reward = runs.best.best_eval_reward
         told = words.loss(runs.best.best_eval_loss) if reward is None else f"reward {reward:+.3g}"
-        facts.append((f"best {told}", "$foreground"))
+        facts.append((1, (f"best {told}", "$foreground")))
+    if story.stalled:
+        facts.append((3, (story.sentence, f"{story.sentence.partition(':')[0]}: stop?", "stop?", "$warning")))
     if len(bars := spark_values(story.best_so_far, _BARS)) > 1:
-        facts.append((spark(bars, min(bars), max(bars), len(bars)), "$secondary"))
-    if story.sentence:
-        facts.append((story.sentence, "$warning" if story.stalled else "$text-muted"))
+        facts.append((2, (spark(bars, min(bars), max(bars), len(bars)), "$secondary")))
+    if story.sentence and not story.stalled:
+        facts.append((3, (story.sentence, "$text-muted")))
     return facts

@@ -23,11 +23,16 @@ class MarkedBar(Widget):
     ranging: reactive[bool] = reactive(False)
     """Is a range of marks being chosen?"""
 
+    working: reactive[str] = reactive("")
+    """How far a wish is that takes long; it has the line to itself."""
+
     actions: reactive[tuple[type[Command], ...]] = reactive(())
     """The commands to offer; the screen posts them."""
 
     def render(self) -> Content:
         """Both halves, as far as there is room."""
+        if self.working:
+            return Content.styled(self.working, "bold $accent")
         left = self._left()
         actions = [self._action(command) for command in self.actions]
         while actions:

@@ -102,6 +102,18 @@ def gpu(job: Job) -> Piece:
     return plain(clean(job.gpu_type) or words.UNKNOWN)
 
 
+def data(job: Job) -> Piece:
+    """The end of the path of its data, which tells one set from the next."""
+    path = clean(job.dataset_path)
+    return plain("/".join(path.split("/")[-2:]) if path else words.UNKNOWN)
+
+
+def note(job: Job) -> Piece:
+    """What was noted of it."""
+    noted = job.metadata.get("note")
+    return clean(noted) if isinstance(noted, str) else "", "$secondary"
+
+
 def cost(job: Job) -> Piece:
     """What it cost so far."""
     return plain(words.dollars(job.cost_total))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,10 +18,12 @@ from tui.widgets.run_cells import (
     Piece,
     best_epoch,
     cost,
+    data,
     eval_loss,
     fit,
     gpu,
     learning_rate,
+    note,
     plain,
     standing,
     status,
@@ -63,8 +65,19 @@ COLUMNS: Final = (
     Column("cost", "cost", 7, lambda job, _: cost(job), rank=2),
     Column("size", "size", 8, lambda job, _: plain(words.size(job.size_bytes)), rank=4),
     Column("newest", "date", 7, lambda job, scene: (when(job.created_at, scene.now), "$text-muted"), rank=2),
+    Column("method", "method", 8, lambda job, _: plain(clean(job.method) or words.UNKNOWN), False, 9),
+    Column("train", "train loss", 10, lambda job, _: plain(words.loss(job.loss)), rank=9),
+    Column("perplexity", "perplexity", 10, lambda job, _: plain(words.short(job.perplexity)), rank=9),
+    Column("speed", "tokens/s", 8, lambda job, _: plain(words.short(job.tokens_per_second)), rank=9),
+    Column("checkpoints", "checkpoints", 11, lambda job, _: plain(words.count(job.checkpoint_count)), rank=9),
+    Column("provider", "provider", 8, lambda job, _: plain(clean(job.provider) or words.UNKNOWN), False, 9),
+    Column("data", "data", 16, lambda job, _: data(job), False, 9),
+    Column("note", "note", 24, lambda job, _: note(job), False, 9),
 )
-"""What follows mark, number and name."""
+"""What may follow mark, number and name."""
+
+USUAL: Final = tuple(column.name for column in COLUMNS[:11])
+"""The names of those that are shown when nobody has chosen."""
 
 INDENT: Final = 4
 """Where the number begins: after the margin and the mark."""
@@ -76,6 +89,8 @@ _NAME_LEAST: Final = 16
 _NAME_MOST: Final = 44
 _LUXURY: Final = 6
 """Columns of this rank or more are shown only where no name must be cut for them."""
+_CHOSEN: Final = 99
+"""No column that the user asked for is one of those."""
 _SPANS: Final = ("eval", "standing", "score")
 """The columns that a failed run's reason may spread over when it has nothing to show in them."""
 
@@ -104,22 +119,24 @@ class Plan:
         return found
 
 
-def plan(width: int, digits: int, longest: int) -> Plan:
+def plan(width: int, digits: int, longest: int, chosen: Sequence[str] = ()) -> Plan:
     """Choose the columns for a width: the least important give way, the name gets what is left.
 
     Args:
         width: Cells of the list.
         digits: Cells of the greatest run number.
         longest: Cells of the longest name with its tags.
+        chosen: The names of the columns that the user wants; none for the usual ones.
     """
-    columns = list(COLUMNS)
+    columns = [column for column in COLUMNS if column.name in (chosen or USUAL)]
+    luxury = _CHOSEN if chosen else _LUXURY
     wanted = max(4, min(longest, _NAME_MOST))
 
     def left() -> int:
         return width - INDENT - digits - 1 - sum(GAP + column.width for column in columns)
 
-    while (least := max(columns, key=lambda column: column.rank)).rank:
-        if left() >= (wanted if least.rank >= _LUXURY else min(wanted, _NAME_LEAST)):
+    while columns and (least := max(columns, key=lambda column: column.rank)).rank:
+        if left() >= (wanted if least.rank >= luxury else min(wanted, _NAME_LEAST)):
             break
         columns.remove(least)
     return Plan(tuple(columns), digits, max(0, min(left(), wanted)))

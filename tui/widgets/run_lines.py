@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from engine.analysis.history import model_of
+from engine.analysis.history import by_model, model_of
 from engine.records import Job
+from tui.widgets.run_cells import learning_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +46,26 @@ class Sort:
         words: What the title line says.
         value: A run's place; None is unknown and comes last in either direction.
         falling: Do great values come first?
+        relative: Is its place told by the other runs of its model? `value` is then not asked.
     """
 
     words: str
     value: Callable[[Job], Any]
     falling: bool = False
+    relative: bool = False
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def _folded(text: str | None) -> str | None:
+    return text.casefold() if text else None
+
+
+def _note(job: Job) -> str | None:
+    held = job.metadata.get("note")
+    return held if isinstance(held, str) else None
 
 
 SORTS: Final[Mapping[str, Sort]] = {
@@ -65,8 +77,23 @@ SORTS: Final[Mapping[str, Sort]] = {
     "size": Sort("largest first", lambda job: _finite(job.size_bytes), falling=True),
     "name": Sort("by name", lambda job: job.name.casefold()),
     "status": Sort("by status", lambda job: job.status.value),
+    "standing": Sort("nearest to its model's best first", lambda job: None, relative=True),
+    "epoch": Sort("earliest best epoch first", lambda job: _finite(job.best_epoch)),
+    "lr": Sort("highest learning rate first", lambda job: _finite(learning_rate(job)), falling=True),
+    "gpu": Sort("by GPU", lambda job: _folded(job.gpu_type)),
+    "method": Sort("by method", lambda job: _folded(job.method)),
+    "train": Sort("lowest train loss first", lambda job: _finite(job.loss)),
+    "perplexity": Sort("lowest perplexity first", lambda job: _finite(job.perplexity)),
+    "speed": Sort("fastest first", lambda job: _finite(job.tokens_per_second), falling=True),
+    "checkpoints": Sort("most checkpoints first", lambda job: job.checkpoint_count, falling=True),
+    "provider": Sort("by provider", lambda job: _folded(job.provider)),
+    "data": Sort("by data", lambda job: _folded(job.dataset_path)),
+    "note": Sort("by note", lambda job: _folded(_note(job))),
 }
-"""In the order that the sort key goes through them. Runs that are equal in it stand newest first."""
+"""In the order that the sort key goes through them, as far as their columns are chosen.
+
+Runs that are equal in it stand newest first.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +122,11 @@ def sorted_runs(jobs: Iterable[Job], order: Order) -> list[Job]:
     """The runs in their order, whatever their groups."""
     sort = SORTS[order.sort]
     runs = sorted(jobs, key=lambda job: job.created_at, reverse=True)
-    keyed = [(sort.value(job), job) for job in runs]
+    if sort.relative:
+        worse = {job_id: share for each in by_model(runs) for job_id, share in each.worse.items()}
+        keyed: list[tuple[Any, Job]] = [(worse.get(job.id), job) for job in runs]
+    else:
+        keyed = [(sort.value(job), job) for job in runs]
     known = [pair for pair in keyed if pair[0] is not None]
     known.sort(key=lambda pair: pair[0], reverse=sort.falling != order.backwards)
     return [job for _, job in known] + [job for value, job in keyed if value is None]

@@ -18,8 +18,8 @@ from tui import wishes
 from tui.commands import Commanding
 from tui.widgets.group_line import group_line
 from tui.widgets.line_list import LineList
-from tui.widgets.run_columns import INDENT, Plan, plan, row
-from tui.widgets.run_lines import SORTS, Group, Line, Order, key_of, sorted_runs, under_models
+from tui.widgets.run_columns import INDENT, USUAL, Plan, plan, row
+from tui.widgets.run_lines import NEWEST, SORTS, Group, Line, Order, key_of, sorted_runs, under_models
 from tui.widgets.run_list_commands import (
     CopyId,
     Fold,
@@ -112,9 +112,15 @@ class RunList(Commanding, LineList):
         runs = self._scene.models.get(model)
         return runs.best if runs else None
 
+    @property
+    def listed(self) -> list[Job]:
+        """The runs that pass the filter, in their order, folded ones too."""
+        return self._matching()
+
     def plan(self) -> Plan:
-        """The columns that fit."""
-        return plan(self.scrollable_content_region.width, self._scene.digits, self._longest)
+        """The columns that fit, of those that are chosen."""
+        chosen = self.snapshot.columns if self.snapshot else ()
+        return plan(self.scrollable_content_region.width, self._scene.digits, self._longest, chosen)
 
     def accept(self, filter: Filter) -> None:
         """List only the runs that pass."""
@@ -249,7 +255,8 @@ class RunList(Commanding, LineList):
     def on_next_sort(self, command: NextSort) -> None:
         """Sort by the next column."""
         command.stop()
-        names = list(SORTS)
+        shown = (self.snapshot.columns if self.snapshot else ()) or USUAL
+        names = [name for name in SORTS if name in (NEWEST, "name", "status", self.order.sort, *shown)]
         name = names[(names.index(self.order.sort) + 1) % len(names)]
         self.order = replace(self.order, sort=name, backwards=False)
 

@@ -29,7 +29,7 @@ class MarkAll(Command):
 
 
 class NextSort(Command):
-    """Sort by the next column: date, eval loss, score, time, cost, size, name, status."""
+    """Sort by the next column; a click on a heading sorts by it."""
 
     KEYS = "s"
     LABEL = "sort"
