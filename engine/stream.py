@@ -15,13 +15,16 @@ import random
 import re
 import time
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from engine.errors import PodError, PodLost, StoreError
 from engine.home import Home
 from engine.job.folder import JobFolder
 from engine.pods.base import Chunk, Pod
 from engine.store.base import Store
+
+if TYPE_CHECKING:
+    from engine.pods.ssh_group import SSHGroup
 
 Link = Literal["live", "reconnecting", "ended"]
 """What a stream says of its connection."""
@@ -253,6 +256,20 @@ async def fetch(store: Store, pod: Pod, home: Home, job_id: str) -> None:
                     break
                 await asyncio.to_thread(mirror.take, chunk)
     await asyncio.to_thread(ingest, store, job_id, folder.events)
+    await asyncio.to_thread(ingest_nodes, store, job_id, folder)
+
+
+async def fetch_nodes(store: Store, group: SSHGroup, home: Home, job_id: str) -> None:
+    """Bring the mirrors of a job's other machines up to what these have by now, where they can be reached.
+
+    Raises:
+        StoreError: The store can't take their figures.
+    """
+    folder = home.job(job_id)
+    mirror = Mirror(folder)
+    async with contextlib.aclosing(group.rest(job_id, MIRRORED)) as chunks:
+        async for chunk in chunks:
+            await asyncio.to_thread(mirror.take, chunk)
     await asyncio.to_thread(ingest_nodes, store, job_id, folder)
 
 

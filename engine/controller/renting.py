@@ -7,6 +7,7 @@ next start of whoever was killed in between; each time until the provider confir
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from engine.pods.runpod_pod import RunPodPod
 from engine.pods.ssh_group import SSHGroup
 from engine.records import Job
 from engine.store.base import Store
+from engine.stream import fetch_nodes
 from engine.supervisor.guarded import kept_file
 from engine.supervisor.locks import Lock, held
 
@@ -83,6 +85,8 @@ class Renting:
             volume_id=volume.id if volume else None,
             place=volume.data_center if volume else None,
             retrieve_minutes=spec.limits.retrieve_minutes,
+            nodes=spec.distributed.nodes,
+            meeting=(spec.distributed.address, spec.distributed.port),
         )
         self._pods.placements.keep(placement)
 
@@ -147,6 +151,7 @@ class Renting:
         for attempt in range(_TOLD):
             try:
                 await group.end_others(job.id)
+                await fetch_nodes(self._store, group, self._home, job.id)
                 self.trouble.pop(job.id, None)
                 return
             except PodError as error:
@@ -207,6 +212,7 @@ class Renting:
             try:
                 for which in _kept(job, pod.placement.pod.rent or RentSpec()):
                     await self._fetch_one(job.id, which)
+                await self._last_words(job.id)
                 await self._let_go(pod)
                 return True
             except NoSuchPod:
@@ -219,6 +225,12 @@ class Renting:
                 break
             await self._pause(attempt)
         return not await self._left_stopped(job)
+
+    async def _last_words(self, job_id: str) -> None:
+        """Fetch what other machines have said since the job ended; no bill runs on for that."""
+        with contextlib.suppress(PodError, OSError):
+            if (group := await self._pods.rented(job_id).group()) is not None:
+                await fetch_nodes(self._store, group, self._home, job_id)
 
     async def _left_stopped(self, job: Job) -> bool:
         """Stop a pod from which something could not be fetched; False when nothing is lost with it."""
@@ -238,7 +250,8 @@ class Renting:
         """
         placement = self._pods.rented(job_id).placement
         where, rent = placement.pod, placement.pod.rent or RentSpec()
-        if placement.pod_id is None or volume_of(where, where.folder) != "persistent":
+        # A cluster's pods are ended together, and not stopped.
+        if placement.pod_id is None or placement.nodes > 1 or volume_of(where, where.folder) != "persistent":
             return False
         await self._pods.provider(rent.backend).stop(placement.pod_id)
         return True
@@ -273,6 +286,10 @@ def request(spec: JobSpec, job_id: str, quote: Quote, public_key: str) -> Create
     """What is asked for: the image, its disks, our guard as its first process, and one key of its own."""
     rent, offer = spec.pod.rent or RentSpec(), quote.offers[0]
     persistent = rent.volume_gb if quote.volume is None else None
+    disk = rent.disk_gb
+    if quote.nodes > 1:
+        # What survives a stop is nothing to what can't be stopped: its room is on the container's disk.
+        persistent, disk = None, disk + (persistent or 0)
     price = quote.highest_price_per_hour
     started = boot(spec, job_id=job_id, cost_per_hour=price, provider_url=api_url())
     return CreateRequest(
@@ -282,7 +299,7 @@ def request(spec: JobSpec, job_id: str, quote: Quote, public_key: str) -> Create
         gpu_count=quote.gpu_count,
         data_centers=(quote.volume.data_center,) if quote.volume else rent.data_centers,
         min_cuda=rent.min_cuda,
-        disk_gb=rent.disk_gb,
+        disk_gb=disk,
         volume_gb=persistent,
         network_volume_id=quote.volume.id if quote.volume else None,
         mount_path=MOUNT,

@@ -122,7 +122,7 @@ def boot(
     told = {
         "job": job_id,
         "root": root,
-        "volume": volume_of(spec.pod, root),
+        "volume": _kept_by(spec, root),
         "provider": provider_url,
         "grace_minutes": grace_minutes,
         "pace": timing or {},
@@ -138,6 +138,12 @@ def boot(
             "PODIUM_IMAGE_START": image_start,
         },
     )
+
+
+def _kept_by(spec: JobSpec, root: str) -> Volume:
+    """The disk that Podium's folder is on; a cluster's pods can't be stopped, and so have none to keep."""
+    volume = volume_of(spec.pod, root)
+    return "none" if spec.distributed.nodes > 1 and volume == "persistent" else volume
 
 
 def volume_of(pod: PodSpec, root: str) -> Volume:

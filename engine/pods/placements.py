@@ -30,6 +30,21 @@ _KEY = "id_ed25519"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """One of several rented machines, in order of rank.
+
+    Args:
+        pod_id: The pod: its host key is pinned by that.
+        address: Where it was last reached.
+        private_ip: On the network of its cluster.
+    """
+
+    pod_id: str
+    address: Address
+    private_ip: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
     """Where a job is.
 
@@ -41,9 +56,12 @@ class Placement:
         place: The data centre that this binds to.
         retrieve_minutes: How long what has ended is kept for fetching.
         asked_at: When a pod was about to be asked for; from then on there may be one.
-        pod_id: The pod, as soon as it is known.
+        nodes: How many machines it is.
+        meeting: Where the machines meet by the spec: `address` and `port`, each of which may be None.
+        pod_id: The pod, or the cluster of several, as soon as it is known.
         price_per_hour: What is billed for it, dollars.
-        address: Where it was last reached.
+        address: Where it was last reached; of several machines, the first one.
+        seats: Where each of several machines was last reached.
         gone_at: When the provider confirmed that it is gone.
         ending: Why it was ended, for people.
     """
@@ -55,15 +73,18 @@ class Placement:
     place: str | None = None
     retrieve_minutes: float = 30
     asked_at: datetime | None = None
+    nodes: int = 1
+    meeting: tuple[str | None, int | None] = (None, None)
     pod_id: str | None = None
     price_per_hour: float | None = None
     address: Address | None = None
+    seats: tuple[Seat, ...] = ()
     gone_at: datetime | None = None
     ending: str = ""
 
     @property
     def name(self) -> str:
-        """What its pod is called."""
+        """What its pod, or its cluster, is called."""
         return pod_name(self.job_id)
 
     @property

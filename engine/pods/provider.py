@@ -130,6 +130,8 @@ class Rented:
     """Among the nodes of its cluster, from 0."""
     private_ip: str | None = None
     """On its cluster's own network."""
+    members: tuple[Rented, ...] = ()
+    """The pods, in order of rank, of what is a cluster."""
 
     @property
     def gone(self) -> bool:
@@ -160,6 +162,31 @@ class Cluster:
         """Dollars for all its pods; None while some are missing or unpriced."""
         prices = [pod.price_per_hour for pod in self.pods if pod.price_per_hour is not None]
         return sum(prices) if len(prices) == self.nodes else None
+
+    def as_pod(self) -> Rented:
+        """All of it as one pod: billed together, reached at its first, and running when all of them are."""
+        there = [pod for pod in self.pods if not pod.gone]
+        first = next((pod for pod in there if pod.rank == 0), None)
+        seated = {pod.rank for pod in there if pod.private_ip} == set(range(self.nodes))
+        states = [pod.status for pod in there if pod.status != "running" or pod.ssh is None or not seated]
+        status: PodStatus = next((state for state in states if state == "error"), "starting")
+        if len(there) == self.nodes and not states:
+            status = "running"
+        return Rented(
+            id=self.id,
+            name=self.name,
+            status=status,
+            price_per_hour=self.price_per_hour,
+            gpu_id=self.gpu_id,
+            gpu_name=self.gpu_id.removeprefix("NVIDIA "),
+            gpu_count=self.nodes * self.gpus_per_node,
+            data_center=self.data_center,
+            ssh=first.ssh if first else None,
+            created_at=self.created_at,
+            gpus=tuple(use for pod in there for use in pod.gpus),
+            private_ip=first.private_ip if first else None,
+            members=tuple(there),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,8 @@ class Quote:
 
     Args:
         offers: The candidates in the order in which they are tried.
-        gpu_count: GPUs of the machine.
+        gpu_count: GPUs of a machine.
+        nodes: Machines.
         memory_gb: What one GPU must hold, by the estimate; None where that is unknown.
         limits: What bounds the bill.
         volume: The network volume, if there is to be one.
@@ -38,16 +39,22 @@ class Quote:
     memory_gb: float | None
     limits: LimitsSpec
     volume: Volume | None = None
+    nodes: int = 1
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all machines."""
+        return self.gpu_count * self.nodes
 
     @property
     def price_per_hour(self) -> float:
-        """Dollars for the first candidate, all its GPUs."""
-        return self.offers[0].price_per_hour * self.gpu_count
+        """Dollars for the first candidate, all its GPUs in all machines."""
+        return self.offers[0].price_per_hour * self.gpus
 
     @property
     def highest_price_per_hour(self) -> float:
-        """Dollars for the dearest candidate, all its GPUs."""
-        return max(offer.price_per_hour for offer in self.offers) * self.gpu_count
+        """Dollars for the dearest candidate, all its GPUs in all machines."""
+        return max(offer.price_per_hour for offer in self.offers) * self.gpus
 
     @property
     def worst_cost(self) -> float | None:
@@ -80,22 +87,26 @@ async def quote(provider: Provider, spec: JobSpec, memory_gb: float | None) -> Q
             "pod.rent.gpu is auto, but nothing here tells how much memory the model needs",
             "Name a GPU (--gpu H100), or say pod.rent.memory_gb.",
         )
+    nodes = spec.distributed.nodes
     volume = await _volume(provider, rent.network_volume) if rent.network_volume else None
     wish = Wish(
         gpus=named,
         count=rent.gpu_count,
         memory_gb=needed,
-        clouds=rent.clouds,
+        # A cluster is not asked for in a cloud: it is where the data centres are RunPod's own.
+        clouds=rent.clouds if nodes == 1 else ("secure",),
         data_centers=(volume.data_center,) if volume else rent.data_centers,
-        max_price=rent.max_price,
+        max_price=rent.max_price and rent.max_price / nodes,
     )
-    found = candidates(await provider.offers(count=wish.count), wish)
+    offers = await provider.offers(count=wish.count, product="cluster" if nodes > 1 else "pod")
+    found = candidates(offers, wish)
     return Quote(
         offers=found if named else _near(found),
         gpu_count=wish.count,
         memory_gb=needed,
         limits=spec.limits,
         volume=volume,
+        nodes=nodes,
     )
 
 

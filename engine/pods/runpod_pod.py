@@ -2,6 +2,8 @@
 
     rent -> (id kept) -> price checked -> reached by a command -> SSHPod … -> ended, proven gone
 
+A cluster goes the same way as if it were one pod: one name, one price, one end; its machines are an SSHGroup.
+
 Only `rent` rents. All else finds the pod that there is: by its id, or, where the laptop died before the id
 was known, by its name.
 """
@@ -21,12 +23,13 @@ from engine.job.events import Phase
 from engine.pods.base import Chunk, Completed
 from engine.pods.patience import Patience
 from engine.pods.pins import Pins
-from engine.pods.placements import Placement, Placements
+from engine.pods.placements import Placement, Placements, Seat
 from engine.pods.prices import check_rate
 from engine.pods.provider import CreateRequest, Offer, Provider, Rented
 from engine.pods.rent import rent
 from engine.pods.ssh import SSHPod
 from engine.pods.ssh_address import SSHAddress
+from engine.pods.ssh_group import SSHGroup
 from engine.pods.ssh_start import Told
 
 Changed = Callable[[str, Rented, Placement], Awaitable[None]]
@@ -81,7 +84,8 @@ class RunPodPod:
         self.placement, self._placements, self._home = placement, placements, home
         self._provider, self._patience = provider, patience
         self._told, self._changed, self._options = told, changed, options
-        self._ssh: SSHPod | None = None
+        self._ssh: SSHPod | SSHGroup | None = None
+        self._reached: list[SSHAddress] = []
         self._checked = False
         """Was its address looked up since the connection was lost?"""
         self._guard = asyncio.Lock()
@@ -107,9 +111,11 @@ class RunPodPod:
         """
         await self._keep(asked_at=datetime.now(UTC))
         await self._told(self.placement.job_id, Phase.PROVISION, "")
-        had = await rent(self._provider(), request, self.placement.offers, trying=trying)
-        await self._know(had.pods[0])
-        await self._check_rate(had.pods[0])
+        nodes, offers = self.placement.nodes, self.placement.offers
+        had = await rent(self._provider(), request, offers, nodes=nodes, trying=trying)
+        pod = had.cluster.as_pod() if had.cluster else had.pods[0]
+        await self._know(pod)
+        await self._check_rate(pod)
 
     async def _know(self, pod: Rented) -> None:
         """Keep which one it is."""
@@ -121,7 +127,7 @@ class RunPodPod:
 
     async def _check_rate(self, pod: Rented) -> None:
         """End a pod that is billed higher than was confirmed."""
-        count = self.placement.pod.rent.gpu_count if self.placement.pod.rent else 1
+        count = self._gpus * self.placement.nodes
         offers = self.placement.offers
         if not offers:
             return
@@ -161,7 +167,7 @@ class RunPodPod:
         for wait in self._patience.looks:
             if wait:
                 await self._patience.sleep(wait)
-            pod = await self._provider().get(pod_id)
+            pod = await self._look(pod_id)
             if pod is not None and not pod.gone:
                 return pod
             if pod is not None:
@@ -170,23 +176,36 @@ class RunPodPod:
         await self._gone("its pod has ended: what had arrived here is kept")
         raise NoSuchPod(self.placement.ending)
 
+    async def _look(self, pod_id: str) -> Rented | None:
+        if self.placement.nodes == 1:
+            return await self._provider().get(pod_id)
+        cluster = await self._provider().cluster(pod_id)
+        return cluster.as_pod() if cluster else None
+
+    async def _named(self) -> Rented | None:
+        """What bears the job's name; of a cluster all its pods are looked at."""
+        name = self.placement.name
+        if self.placement.nodes > 1:
+            ids = [found.id for found in await self._provider().clusters() if found.name == name]
+            return await self._look(ids[0]) if ids else None
+        there = [pod for pod in await self._provider().list() if pod.name == name and not pod.gone]
+        return there[0] if there else None
+
     async def _by_name(self) -> Rented:
         """The pod that was asked for when the laptop died; it may take a moment until it is listed."""
-        name = self.placement.name
         for wait in self._patience.looks:
             if wait:
                 await self._patience.sleep(wait)
-            there = [pod for pod in await self._provider().list() if pod.name == name and not pod.gone]
-            if there:
-                return there[0]
+            if (there := await self._named()) is not None:
+                return there
         why = "the launch was interrupted before a machine came: nothing bills"
         await self._never_came(why)
         raise NoSuchPod(why, "Launch it again.")
 
     # ------------------------------------------------------------------ reaching
 
-    async def ready(self) -> SSHPod:
-        """Wait until a command on it succeeds.
+    async def ready(self) -> SSHPod | SSHGroup:
+        """Wait until a command on it succeeds; of several machines, on each.
 
         Raises:
             NoSuchPod: It is gone, or it did not come up in time, or without its GPUs, and was ended.
@@ -196,8 +215,9 @@ class RunPodPod:
         wait = self._patience.polls[-1]
         while self._patience.clock() < until:
             try:
-                ssh = await self.reach()
-                return await self._with_gpus(ssh)
+                machines = await self._reach()
+                await self._with_gpus(machines)
+                return machines
             except NoSuchPod:
                 raise
             except _Failed as error:
@@ -210,14 +230,19 @@ class RunPodPod:
         minutes = self._patience.ready_within / 60
         raise await self._given_up(f"{self.placement.name} was not ready within {minutes:g} minutes ({why})")
 
-    async def _with_gpus(self, ssh: SSHPod) -> SSHPod:
+    @property
+    def _gpus(self) -> int:
+        """GPUs of a machine, by the spec."""
+        return self.placement.pod.rent.gpu_count if self.placement.pod.rent else 1
+
+    async def _with_gpus(self, ssh: SSHPod | SSHGroup) -> None:
         """See that it has the GPUs that are paid for."""
-        wanted = self.placement.pod.rent.gpu_count if self.placement.pod.rent else 1
-        done = await ssh.run(_READY, timeout=_LOOK)
-        found = len(done.out.split()) if done.code == 0 else 0
-        if found < wanted:
-            raise await self._given_up(f"{self.placement.name} came up with {found} of {wanted} GPUs")
-        return ssh
+        machines = ssh.machines if isinstance(ssh, SSHGroup) else (ssh,)
+        for done in await asyncio.gather(*(machine.run(_READY, timeout=_LOOK) for machine in machines)):
+            found = len(done.out.split()) if done.code == 0 else 0
+            if found < self._gpus:
+                name = self.placement.name if len(machines) == 1 else f"a machine of {self.placement.name}"
+                raise await self._given_up(f"{name} came up with {found} of {self._gpus} GPUs")
 
     async def _given_up(self, why: str) -> NoSuchPod:
         """End it; the error that says so."""
@@ -225,12 +250,26 @@ class RunPodPod:
         return NoSuchPod(self.placement.ending, "Launch again, or try another GPU or cloud.")
 
     async def reach(self) -> SSHPod:
-        """The machine behind the pod, wherever it is now; the provider is asked again after a loss.
+        """The machine behind the pod, the first of several, wherever it is now.
 
         Raises:
             NoSuchPod: It is gone.
             PodLost: It has no address now; why is said.
         """
+        found = await self._reach()
+        return found.head if isinstance(found, SSHGroup) else found
+
+    async def group(self) -> SSHGroup | None:
+        """Its machines, where they are several.
+
+        Raises:
+            PodError: They can't be reached.
+        """
+        found = await self._reach()
+        return found if isinstance(found, SSHGroup) else None
+
+    async def _reach(self) -> SSHPod | SSHGroup:
+        """What is behind the pod; the provider is asked again after a loss."""
         async with self._guard:
             if self._ssh is not None and self._checked:
                 return self._ssh
@@ -243,37 +282,74 @@ class RunPodPod:
                 if known is None:
                     raise
                 # A provider that is down must not cut off a pod that is up.
-                return await self._machine(SSHAddress(known.host, known.user, known.port))
+                return await self._behind()
             if known is None and pod.price_per_hour not in (None, 0, self.placement.price_per_hour):
                 await self._know(pod)
                 await self._check_rate(pod)
             if pod.status == "stopped":
                 # The next start makes another container, with a host key of its own.
                 await asyncio.to_thread(Pins(self._home.host_keys).forget, pod.id)
-            if pod.ssh is None or pod.status != "running":
+            # Of a cluster that was up once, the first machine alone can be without the others.
+            up = pod.status == "running" or bool(self.placement.seats)
+            if pod.ssh is None or not up:
                 state = _STATES.get(pod.status, f"is {pod.status}, and has no address yet")
                 lost = _Failed if pod.status == "error" else PodLost
                 raise lost(f"pod {pod.id} {state}")
-            if pod.ssh != known:
-                await self._keep(address=pod.ssh)
+            seats = self._seats(pod)
+            if pod.ssh != known or seats != self.placement.seats:
+                await self._keep(address=pod.ssh, seats=seats)
             self._checked = True
-            return await self._machine(SSHAddress(pod.ssh.host, pod.ssh.user, pod.ssh.port))
+            return await self._behind()
 
-    async def _machine(self, address: SSHAddress) -> SSHPod:
-        address = replace(address, key=str(self._placements.key(self.placement.job_id)))
-        if self._ssh is None or self._ssh.address != address:
+    def _seats(self, pod: Rented) -> tuple[Seat, ...]:
+        """Where each of several machines is now; one that is missing is where it was."""
+        if self.placement.nodes == 1:
+            return ()
+        before = {seat.pod_id: seat for seat in self.placement.seats}
+        found = {
+            each.rank: Seat(pod_id=each.id, address=each.ssh, private_ip=each.private_ip)
+            for each in pod.members
+            if each.ssh
+        }
+        order = list(before.values()) or [found[rank] for rank in range(self.placement.nodes)]
+        now = {seat.pod_id: seat for seat in found.values()}
+        return tuple(now.get(seat.pod_id, seat) for seat in order)
+
+    async def _behind(self) -> SSHPod | SSHGroup:
+        """The machines where they are known to be, connected to anew where they have moved."""
+        placement, address = self.placement, self.placement.address
+        assert address is not None
+        seats = placement.seats or (Seat(pod_id=self.id, address=address),)
+        key = str(self._placements.key(placement.job_id))
+        wanted = [SSHAddress(seat.address.host, seat.address.user, seat.address.port, key) for seat in seats]
+        if self._ssh is None or wanted != self._reached:
             if self._ssh is not None:
                 await self._ssh.close()
-            self._ssh = SSHPod(
-                self.id,
-                address,
-                self._home,
-                python=self.placement.pod.python,
-                root=self.placement.pod.folder,
-                told=self._told,
-                **self._options,
-            )
+            machines = [self._machine(seat.pod_id, at) for seat, at in zip(seats, wanted, strict=True)]
+            self._reached = wanted
+            self._ssh = self._group(machines) if placement.nodes > 1 else machines[0]
         return self._ssh
+
+    def _group(self, machines: Sequence[SSHPod]) -> SSHGroup:
+        address, port = self.placement.meeting
+        there = address or self.placement.seats[0].private_ip
+        return SSHGroup(machines, self._home, address=there, port=port)
+
+    def _machine(self, pod_id: str, address: SSHAddress) -> SSHPod:
+        return SSHPod(
+            pod_id,
+            address,
+            self._home,
+            python=self.placement.pod.python,
+            root=self.placement.pod.folder,
+            told=self._told,
+            **self._options,
+        )
+
+    @property
+    def trouble(self) -> str:
+        """Which of several machines nothing is heard of, one line; empty when all is well."""
+        return self._ssh.trouble if isinstance(self._ssh, SSHGroup) else ""
 
     # ------------------------------------------------------------------ ending
 
@@ -298,7 +374,10 @@ class RunPodPod:
             await self._never_came(why)
             return
         await self._keep(ending=why)
-        await self._provider().terminate(pod.id)
+        if self.placement.nodes > 1:
+            await self._provider().terminate_cluster(pod.id)
+        else:
+            await self._provider().terminate(pod.id)
         await self._gone(why)
 
     async def _never_came(self, why: str) -> None:
@@ -316,7 +395,8 @@ class RunPodPod:
         await asyncio.to_thread(self._placements.forget_key, self.placement.job_id)
         if self.placement.pod_id is not None:
             pins = Pins(self._home.host_keys)
-            await asyncio.to_thread(pins.forget, self.placement.pod_id)
+            for pod_id in (self.placement.pod_id, *(seat.pod_id for seat in self.placement.seats)):
+                await asyncio.to_thread(pins.forget, pod_id)
             gone = Rented(id=self.placement.pod_id, name=self.placement.name, status="terminated")
             await self._changed(self.placement.job_id, gone, self.placement)
 
@@ -353,7 +433,7 @@ class RunPodPod:
     async def follow(self, job_id: str, cursors: Mapping[str, int]) -> AsyncGenerator[Chunk, None]:
         """Stream files of the job's folder; it ends when the pod is gone, for then nothing more will come."""
         try:
-            ssh = await self.reach()
+            ssh = await self._reach()
             async for chunk in ssh.follow(job_id, cursors):
                 yield chunk
         except NoSuchPod:
@@ -370,9 +450,9 @@ class RunPodPod:
         """Copy a file or a folder from the pod."""
         await self._through(lambda ssh: ssh.get(remote, local))
 
-    async def _through(self, work: Callable[[SSHPod], Awaitable[T]]) -> T:
+    async def _through(self, work: Callable[[SSHPod | SSHGroup], Awaitable[T]]) -> T:
         """Do something on the machine; after a loss its address is looked up anew."""
-        ssh = await self.reach()
+        ssh = await self._reach()
         try:
             return await work(ssh)
         except PodLost:

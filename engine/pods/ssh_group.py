@@ -20,7 +20,7 @@ from engine.job.folder import NODES, read_json
 from engine.pods.base import Chunk, Completed
 from engine.pods.ssh import SSHPod
 
-SHARED: Final = ("stop", "pause")
+SHARED: Final = ("stop", "pause", "limits")
 """The requests that every node has to know of: the first one alone takes the others."""
 
 _QUIET: Final = 8.0
@@ -131,15 +131,15 @@ class SSHGroup:
         """Leave a request with node 0; an end with the others too, should no training tell them."""
         await self.head.request(job_id, name, value)
         if name in SHARED:
-            told = (self._tell(job_id, node, name) for node in range(1, len(self.machines)))
+            told = (self._tell(job_id, node, name, value) for node in range(1, len(self.machines)))
             await asyncio.gather(*told)
 
-    async def _tell(self, job_id: str, node: int, name: str) -> None:
+    async def _tell(self, job_id: str, node: int, name: str, value: object) -> None:
         """Leave a request with a node that is at work; one that can't be reached hears of it in training."""
         machine = self.machines[node]
         with contextlib.suppress(PodError):
             if await machine.alive(job_id):
-                await machine.request(job_id, name)
+                await machine.request(job_id, name, value)
 
     async def end_others(self, job_id: str) -> None:
         """See that no other node goes on when node 0 has ended for good: it would wait for it.
@@ -219,7 +219,7 @@ class SSHGroup:
     ) -> None:
         """Follow a node until its supervisor has to be started again."""
         mirror, prefix = self._home.job(job_id).of_node(node).path, f"{NODES}/{node}/"
-        cursors = await asyncio.to_thread(lambda: {name: _size(mirror / name) for name in names})
+        cursors = await asyncio.to_thread(_sizes, mirror, names)
         heard = time.monotonic()
         chunks = self.machines[node].follow(job_id, cursors, mirror)
         async with contextlib.aclosing(chunks):
@@ -236,6 +236,22 @@ class SSHGroup:
                         self._lost[node] = "its supervisor was dead, and is started again"
                         await self._begin(job_id, node)
                         return
+
+    async def rest(self, job_id: str, names: Sequence[str]) -> AsyncGenerator[Chunk, None]:
+        """What the other nodes' files have by now and is not here, of those that can be reached."""
+        for node in range(1, len(self.machines)):
+            mirror, prefix = self._home.job(job_id).of_node(node).path, f"{NODES}/{node}/"
+            cursors = await asyncio.to_thread(_sizes, mirror, names)
+            try:
+                async with contextlib.aclosing(
+                    self.machines[node].follow(job_id, cursors, mirror)
+                ) as chunks:
+                    async for chunk in chunks:
+                        if not chunk.data and not chunk.restarted:
+                            break
+                        yield Chunk(prefix + chunk.file, chunk.offset, chunk.data, chunk.restarted)
+            except PodError as error:
+                self._lost[node] = str(error)
 
     async def _dead(self, job_id: str, node: int) -> bool:
         """Is a supervisor missing that node 0 waits for? One that has done its part has left its exit."""
@@ -259,6 +275,11 @@ class SSHGroup:
     async def close(self) -> None:
         """Let go of the connections; what runs there goes on."""
         await asyncio.gather(*(machine.close() for machine in self.machines))
+
+
+def _sizes(folder: Path, names: Sequence[str]) -> dict[str, int]:
+    """How much of each file is here."""
+    return {name: _size(folder / name) for name in names}
 
 
 def _size(path: Path) -> int:

@@ -85,7 +85,7 @@ def reap(yes: bool, as_json: bool) -> int:
 @json_option
 def stop(pod: str, yes: bool, as_json: bool) -> int:
     """Stop a pod: its GPUs are let go of, and may not be had back; what is at /workspace is kept."""
-    item = _one(pod)
+    item = _alone(_one(pod))
     goes = ["its GPUs, which may not be had back", "all that is not at /workspace", *unsaved(item)]
     if not _agreed("Stop", item, goes, yes):
         return FAILED
@@ -98,7 +98,7 @@ def stop(pod: str, yes: bool, as_json: bool) -> int:
 @json_option
 def resume(pod: str, yes: bool, as_json: bool) -> int:
     """Start a stopped pod again; it bills from then on, and may come up without its GPUs."""
-    item = _one(pod)
+    item = _alone(_one(pod))
     if not _agreed("Start", item, [], yes):
         return FAILED
 
@@ -121,7 +121,8 @@ def resume(pod: str, yes: bool, as_json: bool) -> int:
 def terminate(pod: str, yes: bool, as_json: bool) -> int:
     """Terminate a pod for good, with all that is on it, and see that it is gone."""
     item = _one(pod)
-    if not _agreed("Terminate", item, ["all that is on it, /workspace too", *unsaved(item)], yes):
+    goes = [*_together(item), "all that is on it, /workspace too", *unsaved(item)]
+    if not _agreed("Terminate", item, goes, yes):
         return FAILED
     ended = _with_provider(lambda provider: _end(provider, [item]))
     if as_json:
@@ -141,14 +142,29 @@ def _all() -> list[Belonging]:
 
 
 def _one(wanted: str) -> Belonging:
-    """The pod of that id, or that beginning of one, or that name."""
+    """The pod of that id, or that beginning of one, or that name; by a cluster's id its first pod."""
     every = _all()
     found = [item for item in every if wanted in (item.pod.id, item.pod.name)]
+    found = found or [item for item in every if wanted == item.pod.cluster_id][:1]
     found = found or [item for item in every if item.pod.id.startswith(wanted)]
     if len(found) != 1:
         why = "there is no pod" if not found else "there are several pods"
         raise BadInput(f"{why} {wanted!r}", "`podium pods` lists them.")
     return found[0]
+
+
+def _alone(item: Belonging) -> Belonging:
+    """See that a pod can be stopped and started: those of a cluster can't.
+
+    Raises:
+        BadInput: It is one of a cluster.
+    """
+    if item.pod.cluster_id is not None:
+        raise BadInput(
+            f"{item.pod.name} is one of a cluster, which can't be stopped",
+            f"podium pods terminate {item.pod.cluster_id} ends all of it.",
+        )
+    return item
 
 
 def _show(found: Sequence[Belonging]) -> None:
@@ -198,6 +214,11 @@ def _agreed(deed: str, item: Belonging, goes: Sequence[str], yes: bool) -> bool:
     for thing in goes:
         line(one_line(f"  goes: {thing}"))
     return click.confirm(f"{deed} it?", default=False, err=True)
+
+
+def _together(item: Belonging) -> list[str]:
+    """What goes with a pod."""
+    return [] if item.pod.cluster_id is None else [f"all pods of its cluster {item.pod.cluster_id}"]
 
 
 def _done(item: Belonging, what: str, deed: Callable[[Provider], Awaitable[Any]], as_json: bool) -> int:

@@ -94,21 +94,28 @@ def show(rows: Sequence[tuple[str, str]], *, err: bool) -> None:
 def offered(spec: JobSpec, quote: Quote, estimate: Estimate) -> list[tuple[str, str]]:
     """What would be rented: machine, price times count, stock, disks, and what the job takes."""
     first, *others = quote.offers
-    count, price = quote.gpu_count, quote.price_per_hour
+    count, price = _count(quote), quote.price_per_hour
+    together = f"{quote.nodes} machines of " if quote.nodes > 1 else ""
     hours = estimate.seconds / 3600 if estimate.seconds is not None else None
     needs = f", about {quote.memory_gb:.0f} GB needed" if quote.memory_gb is not None else ""
+    gpus = f"{together}{quote.gpu_count} × {first.gpu_name}, {first.memory_gb:g} GB each{needs}"
     rows = [
-        ("machine", f"{count} × {first.gpu_name}, {first.memory_gb:g} GB each{needs} · {_stock(first)}"),
+        ("machine", f"{gpus} · {_stock(first)}"),
         ("price", f"{count} × ${first.price_per_hour:.2f} = ${price:.2f} an hour"),
     ]
     if others:
-        rows.append(("or else", "; ".join(_other(offer, count) for offer in others)))
+        rows.append(("or else", "; ".join(_other(offer, quote) for offer in others)))
     rows += [
         ("disk", _disks(spec, quote)),
         ("time", words.UNKNOWN if hours is None else f"about {hours:.1f} h by the estimate"),
         ("cost", words.UNKNOWN if hours is None else f"about {words.dollars(hours * price)} by the estimate"),
     ]
     return rows
+
+
+def _count(quote: Quote) -> str:
+    """What the price of a GPU is multiplied with: machines, where there are several, and GPUs of each."""
+    return f"{quote.nodes} × {quote.gpu_count}" if quote.nodes > 1 else str(quote.gpu_count)
 
 
 def bounds(quote: Quote) -> list[tuple[str, str]]:
@@ -121,14 +128,17 @@ def _stock(offer: Offer) -> str:
     return f"{offer.cloud} cloud, {stock}"
 
 
-def _other(offer: Offer, count: int) -> str:
-    return f"{count} × {offer.gpu_name} at ${offer.price_per_hour * count:.2f}/h ({_stock(offer)})"
+def _other(offer: Offer, quote: Quote) -> str:
+    price = offer.price_per_hour * quote.gpus
+    return f"{_count(quote)} × {offer.gpu_name} at ${price:.2f}/h ({_stock(offer)})"
 
 
 def _disks(spec: JobSpec, quote: Quote) -> str:
     rent = spec.pod.rent
     if rent is None:
         return words.UNKNOWN
+    if quote.nodes > 1 and quote.volume is None:
+        return f"{rent.disk_gb + (rent.volume_gb or 0)} GB each, lost with them: a cluster can't be stopped"
     kept = f", {rent.volume_gb} GB at /workspace" if rent.volume_gb else ""
     if quote.volume is not None:
         kept = f", the volume {quote.volume.name} in {quote.volume.data_center}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -25,6 +25,9 @@ _BILLS_ON: Final = {
     "stop": "podium wait fetches what is to be kept and ends it",
 }
 """What to do about a rented machine after a wish."""
+
+_CLUSTER: Final = "podium pods terminate {pod} ends all of them with what is on them, and nobody else does"
+"""What to do about machines that can't be stopped."""
 
 no_wait_option = click.option("--no-wait", is_flag=True, help="Ask, and do not wait until it has happened.")
 
@@ -55,6 +58,16 @@ def resume(jobs: tuple[str, ...], as_json: bool) -> None:
     _ask("resume", jobs, False, as_json)
 
 
+def _bills_on(job: Job, wish: str) -> str:
+    """What to do about the machine of a run, and who else does it."""
+    ranks = job.config.get("distributed")
+    several = isinstance(ranks, Mapping) and ranks.get("nodes", 1) != 1
+    if several and wish == "pause":
+        return _CLUSTER.format(pod=job.pod_id)
+    hint = _BILLS_ON[wish].format(pod=job.pod_id)
+    return hint if several else f"{hint}, as its guard does soon"
+
+
 def _ask(wish: str, names: tuple[str, ...], wait: bool, as_json: bool) -> None:
     with up_to_date() as store:
         jobs = find_all(store, names)
@@ -69,8 +82,7 @@ def _ask(wish: str, names: tuple[str, ...], wait: bool, as_json: bool) -> None:
         found = carry_out(store, ask)
     for job in found:
         if job.provider == "runpod" and job.pod_status != "terminated" and wish in _BILLS_ON:
-            hint = _BILLS_ON[wish].format(pod=job.pod_id)
-            line(one_line(f"The pod of {job.name} bills on: {hint}, as its guard does soon."), err=True)
+            line(one_line(f"The pod of {job.name} bills on: {_bills_on(job, wish)}."), err=True)
     if as_json:
         emit("jobs", found)
     elif not wait or any(job.status.live for job in found):

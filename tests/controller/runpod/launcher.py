@@ -24,6 +24,7 @@ from tui.cli import podium
 STAGES: dict[str, tuple[Any, str, str]] = {
     "asking": (RunPodREST, "_create_pod", "before"),
     "asked": (RunPodREST, "_create_pod", "after"),
+    "clustered": (RunPodREST, "create_cluster", "after"),
     "known": (RunPodPod, "_check_rate", "before"),
     "reached": (RunPodPod, "_with_gpus", "before"),
     "uploading": (Starter, "_data", "before"),
