@@ -120,7 +120,8 @@ def _gradients(job: Job) -> Iterator[Flag]:
         where = f", least in {smallest}" if smallest else ""
         yield Flag("vanishing", "warning", f"gradient norm {words.short(norm)}{where}: {_VANISHING}")
     elif 0 <= least < VANISHING:
-        yield Flag("vanishing", "warning", f"gradient norm {words.short(least)} in {smallest}: {_VANISHING}")
+        text = f"gradient norm {words.short(least)} in {smallest}: vanishing, that layer hardly learns"
+        yield Flag("vanishing", "warning", text)
 
 
 _EXPLODING: Final = "exploding, lower the learning rate"

@@ -62,6 +62,14 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     ("gpu", r"CUDA error|device-side assert|NCCL (error|failure)|Xid", "See the log; another GPU may help."),
 )
+_KILLED: Final = "If nobody killed it, the machine ran out of memory: lower training.batch_size."
+_ADVICE_TO_SCRIPTS: Final = {
+    "missing": "Name it in script.requirements, or install it for the Python that runs the script.",
+    "out_of_memory": "Let the script take smaller batches, or take a machine with more memory.",
+    "killed": "If nobody killed it, the machine ran out of memory: let the script take smaller batches.",
+}
+"""Where the spec has no keys for what Podium's own trainer is advised to change."""
+
 _COMPILED: Final = tuple((kind, re.compile(pattern), advice) for kind, pattern, advice in _CAUSES)
 
 
@@ -88,20 +96,23 @@ class Failure:
         return re.sub(r"(0x)?[0-9a-fA-F]*\d[0-9a-fA-F]*", "#", self.text)
 
 
-def examine(code: int, log: Path, since: int) -> Failure:
+def examine(code: int, log: Path, since: int, *, script: bool = False) -> Failure:
     """Say what a trainer that ended with `code` died of.
 
     Args:
         code: Its exit status; negative for a signal.
         log: Its log.
         since: Where in the log its own output starts.
+        script: Was it a script of the user's?
     """
     lines = _last_lines(log, since)
     line, kind, advice = _telling(lines)
+    others = _ADVICE_TO_SCRIPTS if script else {}
+    advice = others.get(kind, advice)
     if code < 0:
         ended = f"killed by {_signal_name(-code)}"
         if -code == signal.SIGKILL and kind == "unknown":
-            advice = "If nobody killed it, the machine ran out of memory: lower training.batch_size."
+            advice = others.get("killed", _KILLED)
         # A signal comes from outside: the last line that was logged has nothing to do with it.
         return Failure(f"{ended}: {line}" if kind != "unknown" else ended, kind, advice, code)
     ended = f"exit status {code}"

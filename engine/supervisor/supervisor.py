@@ -325,7 +325,8 @@ class Supervisor:
             return Outcome(Status.COMPLETED, code=0)
         # A request that the trainer itself was quick to see counts too.
         asked = why if why not in (None, Why.STALL) else self._asked()
-        failure = examine(code, self._folder.log, log_start)
+        script = read_json(self._folder.spec).get("method") == "script"
+        failure = examine(code, self._folder.log, log_start, script=script)
         if asked is not None:
             # Dead of SIGTERM itself is dead before there was anything to save.
             if code not in (0, -signal.SIGTERM):

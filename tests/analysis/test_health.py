@@ -63,7 +63,7 @@ def test_flags_are_raised_beyond_their_thresholds(
         (0.5, 0.4, 0.3, []),
         (150.0, 140.0, 0.3, ["gradient norm 150, most in layers.7: exploding, lower the learning rate"]),
         (0.5, 140.0, 0.3, ["gradient norm 140 in layers.7: exploding, lower the learning rate"]),
-        (0.5, 0.4, 0.0, ["gradient norm 0 in layers.0: vanishing, nothing is learnt"]),
+        (0.5, 0.4, 0.0, ["gradient norm 0 in layers.0: vanishing, that layer hardly learns"]),
         (0.0, 0.0, 0.0, ["gradient norm 0, least in layers.0: vanishing, nothing is learnt"]),
         (0.5, "NaN", "NaN", []),
     ],

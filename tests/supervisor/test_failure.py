@@ -36,6 +36,20 @@ def test_a_known_cause_is_found_behind_later_noise(tmp_path: Path, line: str, ki
     assert failure.advice
 
 
+def test_a_script_is_advised_of_what_it_can_change(tmp_path: Path) -> None:
+    log = tmp_path / "train.log"
+    ends = {
+        "ModuleNotFoundError: No module named 'torch'\n": (1, "script.requirements"),
+        "torch.OutOfMemoryError: CUDA out of memory\n": (1, "Let the script take smaller batches"),
+        "step 120\n": (-signal.SIGKILL, "let the script take smaller batches"),
+    }
+    for text, (code, advised) in ends.items():
+        log.write_text(text)
+        own, scripts = (examine(code, log, 0, script=script).advice for script in (False, True))
+        assert advised in scripts and "podium[train]" not in scripts and "training." not in scripts
+        assert own and advised not in own
+
+
 def test_an_unknown_exception_is_preferred_to_the_noise_after_it(tmp_path: Path) -> None:
     assert examined(tmp_path, "Foo\nmy.pkg.OddError: hm\nbye\n").text == "exit status 1: my.pkg.OddError: hm"
 
