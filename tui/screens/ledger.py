@@ -51,7 +51,7 @@ class LedgerLines(LineList):
         return Content(self._line(self._rows[row], width))
 
     def _line(self, row: tuple[str, ...], width: int) -> str:
-        widths = {at: self._width(at) for at in range(1, len(self._head))}
+        widths = {at: self._width(at) for at in range(1, len(self._head)) if self._told(at)}
         for name in _GIVE_WAY:
             if width - sum(cells + _GAP for cells in widths.values()) >= 16:
                 break
@@ -60,6 +60,10 @@ class LedgerLines(LineList):
         first = max(8, min(least, width - sum(cells + _GAP for cells in widths.values())))
         cells = (" " * _GAP + fit(row[at], cells, right=True) for at, cells in widths.items())
         return fit(row[0], first) + "".join(cells)
+
+    def _told(self, at: int) -> bool:
+        """Has any line something to say in that column?"""
+        return any(row[at] != words.UNKNOWN for row in self._rows)
 
     def _width(self, at: int) -> int:
         return max(len(row[at]) for row in (self._head, *self._rows))
