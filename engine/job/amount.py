@@ -24,7 +24,7 @@ class Amount:
     Args:
         tokens: Trained on in all, each pass over them counted, padding left out.
         length: Tokens of a sequence on average.
-        steps: Optimizer steps.
+        steps: Optimizer steps, each of which every rank has a share of.
         evaluated: Tokens of all evaluations together.
         drawn: Tokens that completions and predictions are drawn by, one after the other: those of one
             batch are drawn together.
@@ -35,6 +35,12 @@ class Amount:
     steps: float
     evaluated: float
     drawn: float
+
+
+def ranks(spec: JobSpec) -> int:
+    """Processes that train together, on all machines; what nothing tells counts as one on each."""
+    rented = spec.pod.rent.gpu_count if spec.pod.rent is not None else 1
+    return spec.distributed.nodes * (spec.distributed.processes or rented)
 
 
 def amount(spec: JobSpec, rows: Iterable[Mapping[str, Any]], eval_rows: int) -> Amount:
@@ -48,7 +54,8 @@ def amount(spec: JobSpec, rows: Iterable[Mapping[str, Any]], eval_rows: int) -> 
     units = [_sequences(spec, row) for row in rows]
     count, sequences = len(units), max(1, sum(map(len, units)))
     tokens_a_row = sum(map(sum, units)) / max(1, count)
-    step_rows = spec.training.batch_size * spec.training.gradient_accumulation_steps
+    # Batches are each rank's own.
+    step_rows = spec.training.batch_size * spec.training.gradient_accumulation_steps * ranks(spec)
     trained = _rows_trained(spec, count, step_rows)
     steps = trained / step_rows
     evaluations = max(1, math.ceil(steps / spec.training.eval_steps))
@@ -80,8 +87,9 @@ def _completions(spec: JobSpec) -> int:
 def _drawn(spec: JobSpec, trained: float, step_rows: int, evaluations: int, eval_rows: int) -> float:
     drawn = 0.0
     if spec.rlhf is not None:
-        together = spec.rlhf.rollout_size or step_rows
-        evaluated_together = spec.training.eval_batch_size or spec.training.batch_size
+        size = spec.rlhf.rollout_size
+        together = size * ranks(spec) if size else step_rows
+        evaluated_together = (spec.training.eval_batch_size or spec.training.batch_size) * ranks(spec)
         batches = trained / spec.rlhf.ppo_epochs / together
         batches += evaluations * math.ceil(eval_rows / evaluated_together)
         drawn += batches * spec.rlhf.max_completion_length

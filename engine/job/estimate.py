@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from engine.job.amount import amount
+from engine.job.amount import amount, ranks
 from engine.job.shape import Shape, shape_of
 from engine.job.spec import JobSpec
 
@@ -54,7 +54,7 @@ _ROWS_OF: Final = {"dpo": 2, "orpo": 2}
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """GPU memory at the worst moment, bytes.
+    """Memory of one GPU at the worst moment, bytes.
 
     Args:
         weights: The model, and a reference model where the method needs a whole one.
@@ -94,6 +94,8 @@ class Estimate:
         seconds: On that GPU, evaluations, completions and predictions included, loading not.
         dollars: At the pod's price.
         gpu: The GPU that the time is for.
+        ranks: How many of them train together, each on rows of its own.
+        steps: Optimizer steps; each takes the batches of all ranks.
     """
 
     weights: int | None
@@ -104,6 +106,8 @@ class Estimate:
     seconds: float | None
     dollars: float | None
     gpu: str | None
+    ranks: int = 1
+    steps: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, bytes in all among them."""
@@ -125,7 +129,7 @@ def estimate(
         rows: The rows to train on.
         eval_rows: How many rows each evaluation has.
         gpu: The GPU, such as `H100`; the longest name in `TFLOPS` that its name holds counts.
-        tokens_per_second: The speed, where it is known; else it follows from the GPU.
+        tokens_per_second: The speed of one rank, where it is known; else it follows from the GPU.
     """
     shape, todo = shape_of(spec), amount(spec, rows, eval_rows)
     flops = flops_a_token(spec, shape, todo.length) if shape is not None else None
@@ -135,7 +139,7 @@ def estimate(
     seconds = None
     if tokens_per_second:
         # Evaluating is a forward pass alone: a third of what training costs.
-        seconds = (todo.tokens + todo.evaluated / 3) / tokens_per_second
+        seconds = (todo.tokens + todo.evaluated / 3) / (tokens_per_second * ranks(spec))
         seconds += todo.drawn * shape.layers * _DECODING if shape is not None else 0.0
     price = spec.pod.cost_per_hour
     return Estimate(
@@ -147,6 +151,8 @@ def estimate(
         seconds=seconds,
         dollars=seconds / 3600 * price if seconds is not None and price is not None else None,
         gpu=known,
+        ranks=ranks(spec),
+        steps=todo.steps,
     )
 
 
@@ -158,7 +164,11 @@ def trained(spec: JobSpec, shape: Shape) -> int:
 
 
 def memory(spec: JobSpec, shape: Shape) -> Memory:
-    """GPU memory at the worst moment of training, one GPU, rows at full length."""
+    """GPU memory at the worst moment of training, one GPU of a rank, rows at full length.
+
+    With fsdp each rank keeps its share of weights, gradients and optimizer, and beside it whole the layer
+    that it computes and the next one; with ddp all of it.
+    """
     size = _BYTES[spec.model.dtype]
     count = trained(spec, shape)
     if spec.lora is None:
@@ -175,11 +185,13 @@ def memory(spec: JobSpec, shape: Shape) -> Memory:
     layer = _layer(spec, shape, size)
     stream = shape.hidden * (size if spec.lora is not None else 4)
     kept = shape.layers * stream + layer if again(spec) else shape.layers * layer
+    share = ranks(spec) if spec.distributed.strategy == "fsdp" else 1
+    gathered = 2 * weights / shape.layers * (share - 1) / share
     used = {
-        "weights": float(weights),
-        "adapters": 4.0 * count if spec.lora is not None else 0.0,
-        "gradients": 4.0 * count,
-        "optimizer": count * _state(spec.training.optimizer),
+        "weights": weights / share + gathered,
+        "adapters": 4.0 * count / share if spec.lora is not None else 0.0,
+        "gradients": 4.0 * count / share,
+        "optimizer": count * _state(spec.training.optimizer) / share,
         "activations": float(tokens * kept),
         "logits": _logits(spec, shape, tokens, size),
     }
@@ -250,16 +262,22 @@ def told(found: Estimate) -> list[str]:
     else:
         parts = sorted(asdict(found.memory).items(), key=lambda part: -part[1])
         main = ", ".join(f"{name} {value / 1e9:.1f}" for name, value in parts if value > 5e7)
-        lines.append(f"GPU memory: about {found.memory.total / 1e9:.1f} GB ({main})")
+        each = "GPU memory of each rank" if found.ranks > 1 else "GPU memory"
+        lines.append(f"{each}: about {found.memory.total / 1e9:.1f} GB ({main})")
     guessed = f"about {found.tokens:,} tokens in all"
     if found.seconds is None:
         lines.append(f"Time: unknown ({guessed})")
     else:
-        where = f" on one {found.gpu} at {MFU:.0%} of its speed" if found.gpu else ""
+        its = "their" if found.ranks > 1 else "its"
+        where = f" on {_many(found)} at {MFU:.0%} of {its} speed" if found.gpu else ""
         lines.append(f"Time: {_duration(found.seconds)}{where}, loading not counted ({guessed})")
     if found.dollars is not None:
         lines.append(f"Cost: {f'about ${found.dollars:.2f}' if found.dollars >= 0.01 else 'under $0.01'}")
     return lines
+
+
+def _many(found: Estimate) -> str:
+    return f"{found.ranks} × {found.gpu}" if found.ranks > 1 else f"one {found.gpu}"
 
 
 def _duration(seconds: float) -> str:

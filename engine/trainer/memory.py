@@ -15,7 +15,8 @@ def shrink(attempt: Attempt) -> None:
     """Make the next go at training need less memory, with the same rows in every optimizer step.
 
     The micro-batch is halved (or divided by more, so that the steps stay whole) and accumulated as much
-    longer; a single row is computed with activation checkpointing.
+    longer; a single row is computed with activation checkpointing, where it is not yet: what the spec leaves
+    open was chosen when the model was set up, and is on before that.
 
     Raises:
         TrainingError: Nothing is left to be made smaller.
@@ -26,7 +27,7 @@ def shrink(attempt: Attempt) -> None:
         accumulation = training.gradient_accumulation_steps * (training.batch_size // size)
         attempt.shrink(batch_size=size, gradient_accumulation_steps=accumulation)
         action = f"going on with batches of {size}, {accumulation} of them a step"
-    elif not training.gradient_checkpointing:
+    elif training.gradient_checkpointing is False:
         attempt.shrink(gradient_checkpointing=True)
         action = "going on with activation checkpointing"
     else:

@@ -165,3 +165,47 @@ def test_a_time_is_told_in_the_unit_that_fits_it(speed: float, words: str) -> No
     lines = estimate.told(estimate.estimate(spec, ROWS, 0, tokens_per_second=speed))
     assert lines[1].startswith(f"Time: {words}")
     assert lines[2] == f"Cost: {'under $0.01' if speed > 1e4 else f'about ${60_000 / speed / 7200:.2f}'}"
+
+
+def test_several_ranks_take_fewer_steps_and_less_time_and_as_many_tokens() -> None:
+    training = {"batch_size": 2, "gradient_accumulation_steps": 1, "epochs": 1}
+    alone = job(training=training, predictions={"enabled": False})
+    pod = {"provider": "runpod", "rent": {"gpu_count": 2}}
+    several = job(training=training, predictions={"enabled": False}, pod=pod, distributed={"nodes": 2})
+    one, four = (estimate.estimate(spec, ROWS, 0, tokens_per_second=100.0) for spec in (alone, several))
+    assert (one.ranks, one.steps, four.ranks, four.steps) == (1, 50, 4, 12.5)
+    assert one.tokens == four.tokens
+    assert one.seconds and four.seconds == pytest.approx(one.seconds / 4)
+    # Steps that were asked for are as many, and each of them trains on four times the rows.
+    fixed = [
+        estimate.estimate(
+            job(
+                training={"max_steps": 10},
+                predictions={"enabled": False},
+                distributed={"processes": count},
+            ),
+            ROWS,
+            0,
+            tokens_per_second=100.0,
+        )
+        for count in (1, 4)
+    ]
+    assert fixed[1].tokens == 4 * fixed[0].tokens
+    assert fixed[0].seconds == pytest.approx(fixed[1].seconds)
+    assert "4 × H100" in "\n".join(estimate.told(estimate.estimate(several, ROWS, 0, gpu="H100")))
+
+
+def test_ranks_that_split_a_model_need_a_share_of_it_and_others_all_of_it() -> None:
+    shape = KNOWN["meta-llama/Llama-3.1-8B"]
+
+    def needed(count: int, strategy: str) -> estimate.Memory:
+        ranks = {"processes": count, "strategy": strategy}
+        return estimate.memory(job(lora=None, quantization=None, distributed=ranks), shape)
+
+    one, copied, split = needed(1, "ddp"), needed(8, "ddp"), needed(8, "fsdp")
+    assert one == copied == needed(1, "fsdp")
+    assert split.gradients == one.gradients / 8
+    assert split.optimizer == one.optimizer / 8
+    # Two layers of 32 are whole beside the share.
+    assert split.weights == pytest.approx(one.weights * (1 / 8 + 2 / 32 * 7 / 8))
+    assert split.activations == one.activations

@@ -129,3 +129,19 @@ def test_the_rows_of_a_step_stay_the_same(
     memory.shrink(attempt)
     training = attempt.spec.training
     assert (training.batch_size, training.gradient_accumulation_steps) == after
+
+
+@pytest.mark.parametrize("asked", [None, True, False])
+def test_a_single_row_is_tried_again_only_where_activations_were_kept(
+    asked: bool | None, tmp_path: Path
+) -> None:
+    """What the spec leaves open means that they are not, but on a GPU with room, which is chosen by then."""
+    changes = {"training": {"batch_size": 1, "gradient_checkpointing": asked}}
+    attempt = jobs.attempt_at(jobs.make_job(tmp_path / "a", changes))
+    if asked is False:
+        memory.shrink(attempt)
+        assert attempt.spec.training.gradient_checkpointing is True
+        return
+    with pytest.raises(TrainingError, match="a single row"):
+        memory.shrink(attempt)
+    assert attempt.progress.shrunk == {}
