@@ -165,7 +165,7 @@ class EngineDesk:
         from engine import snapshots
 
         links = self._controller.links if self._controller else {}
-        trouble = self._controller.trouble if self._controller else ""
+        trouble = (self._controller.trouble if self._controller else "") or self._store.standing
         snapshot = snapshots.take(self._store, self._home, question, links, trouble=trouble)
         if self._loop is not None and not self._taken.is_set():
             self._loop.call_soon_threadsafe(self._taken.set)
@@ -268,10 +268,9 @@ class EngineDesk:
 
 
 def _opened(home: Home) -> Store:
-    from engine.store.sqlite import SQLiteStore
+    from engine.store.opening import open_store
 
-    home.create()
-    return SQLiteStore(home.database)
+    return open_store(home, live=True)
 
 
 def _controller(store: Store, home: Home) -> Controller:

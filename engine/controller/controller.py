@@ -96,7 +96,8 @@ class Controller:
         # One after the other, as they were launched, so that the queue is the old one.
         for job in sorted(jobs, key=lambda job: job.created_at):
             current = await asyncio.to_thread(self._store.job, job.id)
-            if current.status.live:
+            # A run that another machine follows is that machine's to look after.
+            if current.status.live and not await asyncio.to_thread(self._store.elsewhere, job.id):
                 await asyncio.to_thread(self._cut_off, job.id)
                 await self._following.adopt(current)
         # Machines of jobs that ended while nobody looked, or whose end was cut off.
@@ -399,7 +400,13 @@ class Controller:
         self._following.follow(job.id)
 
     async def _job(self, job_id: str) -> Job:
-        """The job as it is, not as it was when somebody last looked."""
+        """The job as it is, not as it was when somebody last looked.
+
+        Raises:
+            BadInput: Another machine follows it, and has the folder and the keys.
+        """
+        if await asyncio.to_thread(self._store.elsewhere, job_id):
+            raise BadInput("this run is followed from another machine", "Ask for it there; here it is shown.")
         if job_id not in self._following:
             await asyncio.to_thread(catch_up, self._store, self._home, job_id)
         return await asyncio.to_thread(self._store.job, job_id)

@@ -89,6 +89,11 @@ class Store(Protocol):
         """
         ...
 
+    @property
+    def standing(self) -> str:
+        """What the user must know of a hosted store, one line; empty while all is well, or there is none."""
+        ...
+
     def elsewhere(self, job_id: str) -> bool:
         """Is it followed from another machine, which shares it through a hosted store?"""
         ...

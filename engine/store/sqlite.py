@@ -98,6 +98,11 @@ class SQLiteStore:
     def _added(self, db: sqlite3.Connection, job: Job) -> None:
         """A job was added; its transaction is open yet."""
 
+    standing = ""
+
+    def sync(self) -> None:
+        """Nothing: there is nobody else to be in step with."""
+
     def elsewhere(self, job_id: str) -> bool:
         """Is it followed from another machine, which shares it through a hosted store?"""
         with self._database.reading() as db:

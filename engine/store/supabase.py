@@ -72,13 +72,13 @@ class SupabaseStore(SQLiteStore):
         return self._sync.state
 
     @property
-    def standing(self) -> str:
+    def standing(self) -> str:  # type: ignore[override]
         """What the user must know of it, one line; empty while all is well."""
         return self._sync.state.line
 
-    def sync(self) -> State:
+    def sync(self) -> None:
         """Send and take in everything once, now; what keeps it from being done is in the state."""
-        return self._sync.tried()
+        self._sync.tried()
 
     def share(self, job_ids: Sequence[str]) -> int:
         """Bring jobs of this machine to the hosted store; returns how many were not there yet."""

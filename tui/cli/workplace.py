@@ -20,19 +20,21 @@ T = TypeVar("T")
 
 @contextmanager
 def opened() -> Iterator[Store]:
-    """The store; closed at the end.
+    """The store; closed at the end. A hosted one is brought in step before and after.
 
     Raises:
         BadInput: The home can't be made or written to.
         StoreError: The store can't be read.
     """
-    from engine.store.sqlite import SQLiteStore
+    from engine.store.opening import open_store
 
-    home = Home.default()
-    home.create()
-    store = SQLiteStore(home.database)
+    store = open_store(Home.default(), live=False)
     try:
+        store.sync()
+        if store.standing:
+            line(one_line(f"{store.standing} This is what was known here."), err=True)
         yield store
+        store.sync()
     finally:
         store.close()
 

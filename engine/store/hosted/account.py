@@ -67,7 +67,7 @@ class Session:
         return token
 
     def _renew(self, refused: str = "") -> None:
-        kept = secrets.kept(self._project.url)
+        kept = secrets.kept(self._project.account)
         # Another process may have renewed it meanwhile, and a refresh token is good for once.
         if _good(kept) and kept["access_token"] != refused:
             self._known = kept
@@ -75,7 +75,7 @@ class Session:
         if token := str(kept.get("refresh_token") or self._known.get("refresh_token") or ""):
             self._known = _facts(wire.said(lambda: self._client.auth.refresh_session(token)))
             if kept:
-                secrets.keep(self._project.url, self._known)
+                secrets.keep(self._project.account, self._known)
         elif email := os.environ.get(secrets.EMAIL):
             password = os.environ.get(secrets.PASSWORD, "")
             self._known = with_password(self._client, email, password)
@@ -129,8 +129,8 @@ def with_token(token: str) -> dict[str, Any]:
 
 def end(client: Client, project: Project) -> None:
     """Sign out: this machine forgets the session in any case, the server if it can be reached."""
-    kept = secrets.kept(project.url)
-    secrets.forget(project.url)
+    kept = secrets.kept(project.account)
+    secrets.forget(project.account)
     if token := kept.get("access_token"):
         wire.said(lambda: client.auth.admin.sign_out(str(token), "local"))
 

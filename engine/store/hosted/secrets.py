@@ -18,19 +18,19 @@ PASSWORD: Final = "PODIUM_SUPABASE_PASSWORD"
 _SERVICE: Final = "podium"
 
 
-def kept(url: str) -> dict[str, Any]:
-    """The session that the keyring has for a project; empty when it has none, or there is no keyring."""
+def kept(account: str) -> dict[str, Any]:
+    """The session that the keyring has for a project and user; empty without one, or without a keyring."""
     keyring = _keyring()
     if keyring is None:
         return {}
     try:
-        told = json.loads(keyring.get_password(_SERVICE, url) or "{}")
+        told = json.loads(keyring.get_password(_SERVICE, account) or "{}")
     except (keyring.errors.KeyringError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}
 
 
-def keep(url: str, session: Mapping[str, Any]) -> None:
+def keep(account: str, session: Mapping[str, Any]) -> None:
     """Give a session to the keyring.
 
     Raises:
@@ -40,7 +40,7 @@ def keep(url: str, session: Mapping[str, Any]) -> None:
     try:
         if keyring is None:
             raise Missing("no keyring", "")
-        keyring.set_password(_SERVICE, url, json.dumps(dict(session)))
+        keyring.set_password(_SERVICE, account, json.dumps(dict(session)))
     except (Missing, getattr(getattr(keyring, "errors", None), "KeyringError", Missing)):
         raise Missing(
             "this machine has no keyring that would keep the session",
@@ -48,12 +48,12 @@ def keep(url: str, session: Mapping[str, Any]) -> None:
         ) from None
 
 
-def forget(url: str) -> None:
+def forget(account: str) -> None:
     """Take the session out of the keyring."""
     keyring = _keyring()
     if keyring is not None:
         try:
-            keyring.delete_password(_SERVICE, url)
+            keyring.delete_password(_SERVICE, account)
         except keyring.errors.KeyringError:
             pass
 

@@ -26,6 +26,10 @@ LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     newest bigint;
 BEGIN
+    -- Some servers hand JSON on as a text that holds it.
+    IF jsonb_typeof(events) = 'string' THEN
+        events := (events #>> '{}')::jsonb;
+    END IF;
     IF jsonb_typeof(events) <> 'array' OR jsonb_array_length(events) > 2000 THEN
         RAISE EXCEPTION 'events must be an array of at most 2000' USING ERRCODE = 'PT400';
     END IF;
