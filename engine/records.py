@@ -286,6 +286,21 @@ class HostSample:
 
 
 @dataclass(frozen=True, slots=True)
+class Reports:
+    """How far a pod's own reports are, by its last heartbeat.
+
+    Args:
+        behind: Events that are still to be sent.
+        state: `ok`, `down` (the server can't be reached) or `refused` (it will not have them).
+        seconds: How long that has been so.
+    """
+
+    behind: int
+    state: Literal["ok", "down", "refused"]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """Something that somebody should know: from the pod's events or from the laptop."""
 

@@ -25,7 +25,7 @@ from engine.comparing import checkpoints_of, comparison_of, threshold
 from engine.home import Home
 from engine.job.events import EventType, Status
 from engine.pods.sign import Sign, last_sign
-from engine.records import Alert, Axis, Checkpoint, Curve, Job
+from engine.records import Alert, Axis, Checkpoint, Curve, Job, Reports
 from engine.store.base import Store
 from engine.store.standing import selection_of
 
@@ -179,6 +179,7 @@ def _detail(
         selection_reason=selection_of(checkpoints, losses).reason if checkpoints else "",
         link=links.get(job.id, "ended"),
         guard_proven_at=sign.proven_at if sign else None,
+        reports=reports_of(home, job, sign),
         pointed=_pointed(store, job, question.moment),
         flags=red_flags(heard, now, trend=trend, alerts=alerts),
         at=_places(store, job, checkpoints, alerts, question.view.axis),
@@ -194,6 +195,13 @@ def sign_of(home: Home, job: Job) -> Sign | None:
     """The last sign of life of a run on another machine, by this one's clock; None for any other."""
     elsewhere = job.status.live and job.provider not in (None, "local") and not job.replay
     return last_sign(home.found(job.id, deleted=job.deleted).events) if elsewhere else None
+
+
+def reports_of(home: Home, job: Job, sign: Sign | None = None) -> Reports | None:
+    """How far a live run's reports are; None where it sends none, or is over."""
+    if sign is None and job.status.live and not job.replay:
+        sign = last_sign(home.found(job.id, deleted=job.deleted).events)
+    return sign.reports if sign else None
 
 
 def _heard(job: Job, sign: Sign | None) -> Job:

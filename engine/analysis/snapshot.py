@@ -15,6 +15,7 @@ from engine.records import (
     HostSample,
     Job,
     Place,
+    Reports,
     SavedComparison,
     Trend,
 )
@@ -100,6 +101,7 @@ class JobDetail:
         link: What the stream says of the connection: `live`, `reconnecting`, `ended`.
         guard_proven_at: When a rented pod's guard had last proven that it can end the pod, by this machine's
             clock; None when it is not known to have.
+        reports: How far a live run's own reports are; None where it sends none.
         pointed: What was at the moment that the question points at.
         flags: What is wrong with it, the worst first.
         at: Where the steps of its checkpoints and alerts are on the view's axis, if that is not steps.
@@ -123,6 +125,7 @@ class JobDetail:
     selection_reason: str = ""
     link: str = "ended"
     guard_proven_at: datetime | None = None
+    reports: Reports | None = None
     pointed: Pointed | None = None
     flags: tuple[Flag, ...] = ()
     at: Mapping[int, float] = field(default_factory=dict)

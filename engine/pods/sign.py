@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from engine.errors import BadWireLine
 from engine.job.events import Event, EventType, decode, number
+from engine.records import Reports
 
 _TAIL: Final = 1 << 16
 """How much of the events is looked through (bytes): heartbeats are a few seconds apart."""
@@ -23,11 +24,13 @@ class Sign:
         heard_at: When it came.
         proven_at: When a rented pod's guard had last proven that it can end the pod; None when it never had.
         hours: How long the pod had run then.
+        reports: How far its reports were; None where it sends none.
     """
 
     heard_at: datetime
     proven_at: datetime | None
     hours: float | None
+    reports: Reports | None = None
 
 
 def last_sign(events: Path) -> Sign | None:
@@ -54,7 +57,8 @@ def last_sign(events: Path) -> Sign | None:
             guard = said if isinstance(said, dict) else {}
             before = max(timedelta(0), newest.ts - event.ts)
             heard = datetime.fromtimestamp(status.st_mtime, UTC) - before
-            return _sign(heard, number(guard.get("proven_s")), number(guard.get("hours")))
+            told = _sign(heard, number(guard.get("proven_s")), number(guard.get("hours")))
+            return replace(told, reports=_reports(event.data.get("outbox")))
     return None
 
 
@@ -66,3 +70,12 @@ def _sign(heard: datetime, proven: float | None, hours: float | None) -> Sign:
         proven_at=heard - timedelta(seconds=proven) if sensible and proven is not None else None,
         hours=hours if hours is not None and 0 <= hours < 1e6 else None,
     )
+
+
+def _reports(told: Any) -> Reports | None:
+    """What a heartbeat says of the outbox; None for what makes no sense."""
+    said = told if isinstance(told, dict) else {}
+    behind, seconds, state = number(said.get("behind")), number(said.get("since")), said.get("state")
+    if behind is None or seconds is None or not (0 <= behind < 1e12 and 0 <= seconds < 1e9):
+        return None
+    return Reports(int(behind), state, seconds) if state in ("ok", "down", "refused") else None

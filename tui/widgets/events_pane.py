@@ -12,7 +12,7 @@ from textual.reactive import reactive
 
 from engine.analysis.format import count, loss
 from engine.analysis.snapshot import JobDetail
-from engine.job.events import Event, number
+from engine.job.events import Event, EventType, number
 from tui.commands import Command, Commanding
 from tui.widgets.clean import clean
 from tui.widgets.line_list import LineList
@@ -21,8 +21,8 @@ from tui.widgets.title_line import TitleLine
 
 QUIET: Final = "$text-muted"
 SAID: Final = (
-    "phase", "status", "alert", "failure", "action", "verdict", "evidence", "message", "error", "advice",
-    "path", "final_path",
+    "phase", "status", "alert", "channel", "failure", "action", "verdict", "evidence", "message", "error",
+    "advice", "path", "final_path",
 )  # fmt: skip
 """What of an event is said in words, in this order."""
 LOSSES: Final = ("eval_loss", "train_loss", "score")
@@ -76,6 +76,8 @@ class EventList(LineList):
 
 def style_of(event: Event) -> str:
     """Red for what costs money or quality."""
+    if event.type == EventType.DELIVERY and event.data.get("ok") is not True:
+        return "$warning"
     if event.data.get("severity") == "error" or event.data.get("status") == "failed":
         return "$error"
     return STYLES.get(event.type, "")
@@ -91,6 +93,8 @@ def in_words(data: Mapping[str, Any]) -> str:
             words.append(f"{name.replace('_', ' ')} {loss(figure)}")
     if data.get("removed") is True:
         words.append("removed")
+    if "channel" in data:
+        words.append("delivered" if data.get("ok") is True else "not delivered")
     return " · ".join(words)
 
 

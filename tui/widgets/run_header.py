@@ -11,7 +11,7 @@ from textual.content import Content
 from engine.analysis.format import UNKNOWN, age, count, dollars, duration, percent, short
 from engine.analysis.snapshot import JobDetail
 from engine.job.events import Status
-from engine.records import Job
+from engine.records import Job, Reports
 from tui.themes import run_style
 from tui.widgets.bars import progress
 from tui.widgets.clean import clean
@@ -45,6 +45,10 @@ QUIET: Final = "$text-muted"
 
 STALE_PROOF: Final = 300.0
 """From when on a guard's last proof is old, seconds; it proves itself every minute."""
+
+
+MANY_BEHIND: Final = 1000
+"""Events that reports may be behind without anybody being told, as long as the server takes them."""
 
 
 class RunHeader(AgingView):
@@ -175,6 +179,8 @@ def _costs(detail: JobDetail, now: datetime | None, *, brief: bool) -> Iterator[
     if not _free(job):
         yield _since_best(detail, brief=brief)
     if job.status.live:
+        if told := report_words(detail.reports, brief=brief):
+            yield Content.styled(told, "$warning")
         yield guard_words(detail, now, brief=brief)
     if job.best_step is not None and not job.status.live:
         yield Content.assemble(("★ ", "$warning"), f"checkpoint {count(job.best_step)}")
@@ -222,6 +228,17 @@ def guard_words(detail: JobDetail, now: datetime | None, *, brief: bool = False)
     if isinstance(hours, (int, float)) and not _rented(detail.job):
         return Content.styled(f"≤ {hours:g} h" if brief else f"stops after {hours:g} h at the latest", QUIET)
     return Content.styled(f"guard {UNKNOWN}", QUIET)
+
+
+def report_words(reports: Reports | None, *, brief: bool = False) -> str:
+    """What is wrong with a run's own reports; empty while nothing is."""
+    if reports is None or (reports.state == "ok" and reports.behind < MANY_BEHIND):
+        return ""
+    if brief:
+        return f"reports −{count(reports.behind)}"
+    why = {"ok": "catching up", "down": "server down", "refused": "refused by the server"}[reports.state]
+    waits = "1 event" if reports.behind == 1 else f"{count(reports.behind)} events"
+    return f"reports: {waits} behind, {why} for {duration(reports.seconds)}"
 
 
 def _rented(job: Job) -> bool:
