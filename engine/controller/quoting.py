@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from engine.controller.pods import Pods
-from engine.job import estimate
+from engine.controller.preparation import Data
+from engine.job import dataset, estimate
+from engine.job.estimate import Estimate
 from engine.job.placement import RentSpec
 from engine.job.shape import shape_of
 from engine.job.spec import JobSpec
@@ -26,6 +28,17 @@ async def quoted(pods: Pods, spec: JobSpec) -> Quote:
     rent = spec.pod.rent or RentSpec()
     needed = await asyncio.to_thread(_memory_gb, spec)
     return await quote(pods.provider(rent.backend), spec, needed)
+
+
+def estimated(spec: JobSpec, data: Data, gpu: str | None) -> Estimate:
+    """What a job will take on a GPU, its data split as they will be. Blocking."""
+    if data.train is None:
+        return estimate.estimate(spec, [], 0, gpu=gpu)  # nobody knows what a script takes
+    if data.eval is None:
+        train, held_out = dataset.split(data.train, spec.dataset, spec.training.seed)
+    else:
+        train, held_out = data.train.rows, data.eval.rows
+    return estimate.estimate(spec, train, len(held_out), gpu=gpu)
 
 
 def _memory_gb(spec: JobSpec) -> float | None:

@@ -8,6 +8,7 @@ from time import monotonic
 from textual.pilot import Pilot
 
 from tui.app import PodiumApp
+from tui.screens.launch import LaunchDialog
 from tui.widgets.chart import Chart
 from tui.widgets.curves_pane import CurvesPane
 from tui.widgets.log_view import LogView
@@ -36,8 +37,9 @@ async def settled(pilot: Pilot[None]) -> None:
         if app.current_mode == "job" and app.snapshot and app.snapshot.job:
             # What a chart wants to see was asked for, and was answered.
             charts = charts and front.query_one(CurvesPane).view == app.question.view == app.snapshot.job.view
+        dialogs = all(screen.settled for screen in app.screen_stack if isinstance(screen, LaunchDialog))
         logs = all(view.lines is None or not view.lines.stale for view in front.query(LogView))
-        return app.idle and charts and logs
+        return app.idle and charts and logs and dialogs
 
     for _ in range(3):  # an answer to one thing may be a question about another
         await until(pilot, still)

@@ -24,7 +24,6 @@ from tui.cli.workplace import carry_out, opened
 
 if TYPE_CHECKING:
     from engine.controller import Controller, preparation
-    from engine.job.estimate import Estimate
     from engine.job.spec import JobSpec
     from engine.pods.quote import Quote
 
@@ -122,20 +121,21 @@ def _with_gpus(spec: JobSpec, gpu: str | None, count: int | None) -> JobSpec:
 def _dry_run(spec: JobSpec, data: preparation.Data, gpu: str | None, as_json: bool) -> int:
     import yaml
 
+    from engine.controller.quoting import estimated
     from engine.job import estimate
 
     if data.train is None:
         return _dry_script(spec, data, as_json)
     quote = _quote(spec) if spec.pod.provider == "runpod" else None
-    rows, found = len(data.train.rows), _estimate(spec, data, quote.offers[0].gpu_name if quote else gpu)
+    rows, found = len(data.train.rows), estimated(spec, data, quote.offers[0].gpu_name if quote else gpu)
     if as_json:
         price = {"price_per_hour": quote.price_per_hour, "worst_cost": quote.worst_cost} if quote else {}
         told = {"rows": rows, "warnings": data.warnings, "estimate": found.to_json()}
         emit("spec", spec.to_json(), **told, **price)
     else:
         line(yaml.safe_dump(spec.to_json(), sort_keys=False, allow_unicode=True).rstrip())
-        for estimated in estimate.told(found):
-            line(f"# {estimated}")
+        for told_line in estimate.told(found):
+            line(f"# {told_line}")
         for warning in data.warnings:
             line(one_line(f"# Data: {warning}"), fg="yellow")
         for name, value in (*offered(spec, quote, found), *bounds(quote)) if quote else ():
@@ -174,18 +174,6 @@ def _dry_script(spec: JobSpec, data: preparation.Data, as_json: bool) -> int:
     return 0
 
 
-def _estimate(spec: JobSpec, data: preparation.Data, gpu: str | None) -> Estimate:
-    from engine.job import dataset, estimate
-
-    if data.train is None:
-        return estimate.estimate(spec, [], 0, gpu=gpu)  # nobody knows what a script takes
-    if data.eval is None:
-        train, held_out = dataset.split(data.train, spec.dataset, spec.training.seed)
-    else:
-        train, held_out = data.train.rows, data.eval.rows
-    return estimate.estimate(spec, train, len(held_out), gpu=gpu)
-
-
 def _rented(
     spec: JobSpec,
     data: preparation.Data,
@@ -195,6 +183,7 @@ def _rented(
     as_json: bool,
 ) -> Job | None:
     """The job on a rented machine; None when its price was not confirmed."""
+    from engine.controller.quoting import estimated
     from tui.cli.watching import watch
 
     def say(text: str) -> None:
@@ -204,7 +193,7 @@ def _rented(
 
         async def start(controller: Controller) -> Job | None:
             wanted, quote = spec, await controller.quote(spec)
-            found = _estimate(spec, data, quote.offers[0].gpu_name)
+            found = estimated(spec, data, quote.offers[0].gpu_name)
             show(offered(spec, quote, found), err=as_json)
             if not yes:
                 wanted = asked(spec, limits, found, quote)

@@ -70,6 +70,7 @@ class HistoryScreen(RunDialogs):
         wishes.RestoreJobs,
         PurgeRuns,
         wishes.UndoLast,
+        wishes.LaunchAgain,
         ask.KeepBestOf,
         ask.ArchiveBad,
         ask.TagThese,

@@ -127,6 +127,7 @@ class JobScreen(PodiumScreen):
         wishes.SaveNow,
         ChangeLearningRate,
         ChangeLimits,
+        wishes.LaunchAgain,
         NextRun,
         PreviousRun,
         CopyId,
