@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 
 import click
 
+from engine.errors import BadInput
 from engine.home import Home
 from engine.store.base import Store
 from tui.cli.options import job_argument, json_option
@@ -26,8 +27,11 @@ PERIOD: Final = 0.5
 @job_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on as the log grows, until the run ends or pauses.")
 @click.option("-n", "--last", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines.")
+@click.option(
+    "--node", type=click.IntRange(min=0), default=0, metavar="N", help="Of several machines that one, from 0."
+)
 @json_option
-def logs(job: str, follow: bool, last: int | None, as_json: bool) -> None:
+def logs(job: str, follow: bool, last: int | None, node: int, as_json: bool) -> None:
     """Print a run's log.
 
     Into a pipe it goes byte by byte; on a terminal it is cleaned of what a terminal would obey.
@@ -36,7 +40,10 @@ def logs(job: str, follow: bool, last: int | None, as_json: bool) -> None:
         raise click.UsageError("--json prints one object and --follow never ends: choose one")
     with up_to_date() as store:
         found = store.find(job)
-        log = Home.default().job(found.id).log
+        folder = Home.default().job(found.id)
+        if node and node not in folder.other_nodes:
+            raise BadInput(f"{found.name}: there is no log of a machine {node} here", "Machines count from 0.")
+        log = (folder.of_node(node) if node else folder).log
         if as_json:
             emit("logs", {"job_id": found.id, "path": str(log), "lines": _texts(log, last)})
             return
