@@ -59,6 +59,11 @@ class Home:
         """What is known here of the machines that jobs are on, and the keys that open them."""
         return self.path / "machines"
 
+    @property
+    def laptop(self) -> Path:
+        """What this machine itself has alerted of, as events."""
+        return self.path / "laptop"
+
     def machine(self, job_id: str) -> Path:
         """The folder of what is known of one job's machine.
 

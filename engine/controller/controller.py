@@ -21,6 +21,7 @@ from engine.controller import preparation
 from engine.controller.curator import Curator
 from engine.controller.enforcement import Enforcement
 from engine.controller.following import Following
+from engine.controller.lookout import Lookout
 from engine.controller.phases import cut_off, mark
 from engine.controller.pods import Pods
 from engine.controller.pulling import Progress, announced, chosen, pull, pull_final
@@ -81,7 +82,8 @@ class Controller:
             end=self._renting.end,
             told=self._following.end,
         )
-        self._enforcing: asyncio.Task[None] | None = None
+        self._lookout = Lookout(store, home, self._pods, lambda: self._following.links)
+        self._watching: list[asyncio.Task[None]] = []
         self._trouble = ""
         self.met = ""
         """The machine that was first met in this session, with its key's fingerprint, one line."""
@@ -104,7 +106,7 @@ class Controller:
         for placement in await asyncio.to_thread(lambda: list(self._pods.placements.open())):
             if any(job.id == placement.job_id for job in jobs):
                 self._following.see_off(placement.job_id)
-        self._enforcing = asyncio.create_task(self._enforcement.run())
+        self._watching = [asyncio.create_task(each.run()) for each in (self._enforcement, self._lookout)]
 
     async def _ended(self, job_id: str) -> None:
         """Do what is to be done once a job is not under way any more."""
@@ -127,9 +129,9 @@ class Controller:
 
     async def close(self) -> None:
         """Stop following; the jobs go on."""
-        if self._enforcing is not None:
-            self._enforcing.cancel()
-            await asyncio.gather(self._enforcing, return_exceptions=True)
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
         await self._following.close()
         await self._pods.close()
 

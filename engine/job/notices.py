@@ -79,7 +79,8 @@ def notices_of(event: Event) -> Iterator[Notice]:
     if event.type == EventType.ALERT:
         severity = data.get("severity")
         found: Severity = severity if severity in SEVERITIES else "warning"
-        yield _notice(event, str(data.get("alert") or "alert"), found, data.get("message"))
+        cause = str(data.get("cause") or "")[:200]
+        yield _notice(event, str(data.get("alert") or "alert"), found, data.get("message"), cause)
     elif event.type == EventType.STATE and (known := _STATES.get(str(data.get("status")))):
         message = " ".join(str(data[key]) for key in ("error", "reason", "advice") if data.get(key))
         if known[0] == "job_failed" and _MEMORY.search(message):

@@ -87,15 +87,16 @@ class Dispatcher:
         kept = read_json(state)
         self._position = feed.Position.of(kept) if kept else feed.Position(_size(events), feed.newest(events))
         self._seen = Seen(rules.dedupe_minutes, _figures(kept.get("seen")))
-        tokens, moment = _figures(kept.get("tokens")), self._now().timestamp()
+        tokens, then = _figures(kept.get("tokens")), _figures(kept.get("tokens_at"))
+        moment = self._now().timestamp()
         self._buckets = {
-            channel.name: Bucket(
+            name: Bucket(
                 channel.per_hour,
                 channel.burst,
-                min(channel.burst, tokens.get(channel.name, channel.burst)),
-                moment,
+                min(channel.burst, tokens.get(name, channel.burst)),
+                then.get(name, moment),
             )
-            for channel in channels
+            for name, channel in self._channels.items()
         }
         self._held = {name: int(count) for name, count in _figures(kept.get("held")).items()}
         self._waiting = list(_deliveries(kept.get("waiting"), self._channels))
@@ -193,6 +194,7 @@ class Dispatcher:
             **asdict(self._position),
             "seen": self._seen.when,
             "tokens": {name: bucket.tokens for name, bucket in self._buckets.items()},
+            "tokens_at": {name: bucket.at for name, bucket in self._buckets.items()},
             "held": self._held,
             "waiting": [
                 {

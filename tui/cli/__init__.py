@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "validate": "data:validate",
     "templates": "templates:templates",
     "score": "score:score",
+    "alerts": "alerts:alerts",
     "doctor": "doctor:doctor",
 }
 """Each command's module and name: a command is imported when it is asked for, and no other with it."""
