@@ -13,7 +13,7 @@ from engine.analysis.gpus import idle_seconds, mean_utilization
 from engine.analysis.health import Flag
 from engine.analysis.snapshot import JobDetail, Question, Snapshot
 from engine.job.events import Event, Status
-from engine.records import HostSample
+from engine.records import Gpu, HostSample
 from tests.tui.fabricated import NOW, STATES, FakeDesk, a_detail, a_job, host_history, live, predictions
 from tests.tui.steps import press, settled, until
 from tui.app import PodiumApp
@@ -64,6 +64,16 @@ def test_a_gpu_that_is_half_busy_wants_a_larger_batch() -> None:
     evaluating = replace(half, job=replace(half.job, phase="eval"))
     assert not any("raise" in line for line in lines(MachineView, evaluating))
     assert not any("raise" in line for line in lines(MachineView, a_detail(host=busy(*[88] * 12))))
+
+
+def test_gpus_of_several_machines_are_named_with_their_machine() -> None:
+    each = [(0, 90.0), (0, 88.0), (1, 91.0), (1, 0.0)]
+    gpus = tuple(Gpu(place % 2, "H100", used, node=node) for place, (node, used) in enumerate(each))
+    host = tuple(replace(sample, gpus=gpus) for sample in busy(*[90] * 10))
+    shown = lines(MachineView, a_detail(host=host), 60)
+    for name, figure in (("gpu 0:0", "90 %"), ("gpu 0:1", "88 %"), ("gpu 1:0", "91 %"), ("gpu 1:1", "0 %")):
+        assert any(line.startswith(name) and figure in line for line in shown), (name, shown)
+    assert any(line.startswith("gpu 1:1 idle for") for line in shown)
 
 
 def test_figures_of_gpus_that_say_nothing_are_unknown() -> None:
