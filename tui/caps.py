@@ -34,5 +34,6 @@ def question(job: Job, changes: Mapping[str, float]) -> str:
         was = f"was {duration(before)}" if before is not None else "had no end"
         fetching = ", the minutes for fetching among them" if job.provider == "runpod" else ""
         lines.append(f"It is ended after {duration(after)} at the latest ({was}){fetching}.")
-    lines.append("Its supervisor, and its pod's guard, hold the new limits with nobody connected.")
+    guard = ", and the guard of its pod" if job.provider == "runpod" else ""
+    lines.append(f"Its supervisor{guard} will hold them with nobody connected.")
     return "\n".join(lines)

@@ -18,9 +18,9 @@ from tui.wishes import Wish
 if TYPE_CHECKING:
     from engine.analysis.waste import Group, Line
     from engine.controller import Controller
-    from tui.launch_answers import Launching
     from engine.store.base import Store
     from tui.account import Account
+    from tui.launch_answers import Launching
 
 FIRST: Final = 1.0
 """How long the controller waits for the first snapshot, seconds."""

@@ -1,0 +1,169 @@
+"""Who answers the launch dialog, on real files, a real store, a real supervisor and an account like RunPod's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from engine.controller import Controller, Pods
+from engine.errors import BadInput, BadSpec
+from engine.home import Home
+from engine.job.spec import JobSpec
+from engine.store.sqlite import SQLiteStore
+from tests import standin
+from tests.emulators.runpod import Clock, Emulator
+from tui.launching import EngineLaunching
+
+SPEC = "name: mine\nmodel: {name: m, build: {}}\ndataset: {path: d.jsonl}\n"
+
+
+class Kept(dict[str, object]):
+    """What is remembered."""
+
+    def recall(self, key: str, default: object = None) -> object:
+        return self.get(key, default)
+
+    def remember(self, key: str, value: object) -> None:
+        self[key] = value
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the app was opened in."""
+    there = tmp_path / "work"
+    there.mkdir()
+    rows = ({"prompt": f"{at}?", "completion": f"{at}!"} for at in range(20))
+    (there / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (there / "mine.yaml").write_text(SPEC)
+    monkeypatch.chdir(there)
+    return there
+
+
+@pytest.fixture
+async def launching(home: Path, folder: Path) -> AsyncIterator[EngineLaunching]:
+    place = Home(home)
+    place.create()
+    store = SQLiteStore(place.database)
+    controller = Controller(store, place, Pods(place, standin.argv(steps=3)))
+
+    async def there() -> Controller:
+        return controller
+
+    yield EngineLaunching(place, Kept(), there)
+    await controller.close()
+    store.close()
+
+
+async def test_files_and_templates_are_listed_and_paths_go_on(
+    launching: EngineLaunching, folder: Path
+) -> None:
+    found = [(source.name, source.kind) for source in await launching.sources()]
+    assert found[0] == ("mine.yaml", "file") and ("sft_standard", "template") in found
+    (folder / "sub").mkdir()
+    assert await launching.paths("mi") == "mine.yaml"
+    assert await launching.paths(f"{folder}/s") == f"{folder}/sub/"
+    assert await launching.paths("nothing/") is None
+
+
+async def test_a_file_without_mistakes_is_launched_as_it_is(launching: EngineLaunching, folder: Path) -> None:
+    draft = await launching.begin("mine.yaml")
+    checked = await launching.check(draft)
+    assert checked.ready
+    assert checked.data[0].startswith("20 rows of format prompt_completion, all fit for sft")
+    assert checked.preview[0] == (1, (("prompt", "0?"), ("completion", "0!")))
+    assert any(line.startswith("GPU memory: about") for line in checked.estimate)
+    begun: list[str] = []
+    await launching.launch(draft.put("tags", "a b"), None, begun.append)
+    (job_id,) = begun
+    controller = await launching._controller()
+    (job,) = await controller.settle([job_id])
+    assert (job.name, job.tags, str(job.status)) == ("mine", ("a", "b"), "completed")
+    made = JobSpec.from_json(launching._home.job(job_id).spec)
+    assert made == JobSpec.load(folder / "mine.yaml", {"tags": ["a", "b"]})
+    assert (await launching.sources())[0].name == "mine.yaml"
+
+
+async def test_broken_rows_are_told_with_their_numbers_and_read_again_when_mended(
+    launching: EngineLaunching, folder: Path
+) -> None:
+    good = (folder / "d.jsonl").read_text()
+    (folder / "d.jsonl").write_text(good + '{"prompt": "x"}\nno json\n')
+    draft = await launching.begin("mine.yaml")
+    checked = await launching.check(draft)
+    assert not checked.ready and "data" in checked.mistakes
+    assert any("row 21" in problem for problem in checked.problems)
+    assert any("row 22" in problem for problem in checked.problems)
+    (folder / "d.jsonl").write_text(good)
+    assert (await launching.check(draft)).ready
+    (folder / "d.jsonl").unlink()
+    assert "data" in (await launching.check(draft)).mistakes
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{ not yaml", "is not YAML"), ("- a", "must be a mapping"), ("template: no", "no such template")],
+)
+async def test_a_file_that_is_no_spec_is_refused(
+    launching: EngineLaunching, folder: Path, text: str, words: str
+) -> None:
+    (folder / "bad.yaml").write_text(text)
+    with pytest.raises(BadSpec, match=words):
+        await launching.begin("bad.yaml")
+    with pytest.raises(BadSpec, match="neither a file nor a template"):
+        await launching.begin("no.yaml")
+
+
+async def test_a_file_with_mistakes_is_begun_with_and_they_are_told(
+    launching: EngineLaunching, folder: Path
+) -> None:
+    (folder / "bad.yaml").write_text(SPEC + "limits: {max_hours: -3}\ntraining: {epoch: 2}\n")
+    checked = await launching.check(await launching.begin("bad.yaml"))
+    assert "max_hours" in checked.mistakes and "did you mean epochs?" in checked.others[0]
+
+
+async def test_the_file_that_is_written_is_the_spec_that_would_be_launched(
+    launching: EngineLaunching, folder: Path
+) -> None:
+    draft = (await launching.begin("mine.yaml")).put("max_hours", "2")
+    said = await launching.write(draft, "new.yaml", replacing=False)
+    assert str(folder / "new.yaml") in said
+    assert JobSpec.load(folder / "new.yaml").limits.max_hours == 2
+    with pytest.raises(BadInput, match="is there already"):
+        await launching.write(draft, "mine.yaml", replacing=False)
+    assert (folder / "mine.yaml").read_text() == SPEC
+    with pytest.raises(BadSpec):
+        await launching.write(draft.put("name", ""), "other.yaml", replacing=False)
+    assert not (folder / "other.yaml").exists()
+
+
+async def test_price_stock_and_worst_cost_are_those_of_the_command_line(
+    launching: EngineLaunching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = (await launching.begin("mine.yaml")).put("place", "runpod").put("max_cost", "3")
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
+    assert "RUNPOD_API_KEY" in (await launching.offers(draft)).trouble
+    with Emulator(clock=Clock(speed=1.0)) as account:
+        monkeypatch.setenv("RUNPOD_API_KEY", account.account.key)
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", account.url)
+        offered = await launching.offers(draft.put("gpu", "L40S").put("gpu_count", "2"))
+        rows = dict(offered.rows)
+        assert "2 × L40S" in rows["machine"] and "stock" in rows["machine"]
+        assert rows["price"] == "2 × $0.79 = $1.58 an hour"
+        assert rows["worst cost"] == "$3.00"
+        assert not account.account.pods
+        assert "no-such-gpu" in (await launching.offers(draft.put("gpu", "no-such-gpu"))).trouble
+
+
+async def test_nothing_is_launched_that_is_not_sound(launching: EngineLaunching) -> None:
+    begun: list[str] = []
+    draft = (await launching.begin("mine.yaml")).put("max_hours", "x")
+    with pytest.raises(BadSpec):
+        await launching.launch(draft, None, begun.append)
+    rented = (await launching.begin("mine.yaml")).put("place", "runpod").put("max_hours", "1")
+    with pytest.raises(BadInput, match="confirmed"):
+        await launching.launch(rented, None, begun.append)
+    assert not begun
