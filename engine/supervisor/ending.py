@@ -71,26 +71,31 @@ class Api:
     """
 
     def __init__(self, url: str, pod_id: str, key: str, timeout: float = 20.0) -> None:
-        self._pod, self._key, self._timeout = f"{url.rstrip('/')}/v2/pods/{pod_id}", key, timeout
+        self._url, self._key, self._timeout = f"{url.rstrip('/')}/v2", key, timeout
+        self._pod = f"/pods/{pod_id}"
+        self._cluster = ""
         self._opener = urllib.request.build_opener(_Straight)
 
     def prove(self) -> Proof:
         """Read the pod, then ask for what a running pod is refused by its state, not by its key."""
-        shown = self._ask("GET", "")
-        if shown.get("cluster"):
+        shown = self._ask("GET", self._pod)
+        if seat := shown.get("cluster"):
+            # Its first pod is the job; the guards of the others would end that in the midst of its work.
+            first = isinstance(seat, dict) and seat.get("rank") == 0
+            self._cluster = f"/clusters/{seat.get('id')}" if first else ""
             return Proof(_rate(shown), clustered=True)
         try:
-            self._ask("POST", "/action", {"action": "start"})
+            self._ask("POST", f"{self._pod}/action", {"action": "start"})
         except Conflict:
             pass  # allowed, and of no effect: it runs already
         return Proof(_rate(shown))
 
     def end(self, how: How) -> None:
-        """Delete the pod, or stop it."""
+        """Delete the pod, with its cluster where it is the first of one, or stop it."""
         if how == "terminate":
-            self._ask("DELETE", "")
+            self._ask("DELETE", self._cluster or self._pod)
         else:
-            self._ask("POST", "/action", {"action": "stop"})
+            self._ask("POST", f"{self._pod}/action", {"action": "stop"})
 
     def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
@@ -99,7 +104,7 @@ class Api:
             "Content-Type": "application/json",
             "User-Agent": "podium-guard",
         }
-        request = urllib.request.Request(self._pod + path, data, headers, method=method)
+        request = urllib.request.Request(self._url + path, data, headers, method=method)
         try:
             with self._opener.open(request, timeout=self._timeout) as answer:
                 text = answer.read(1 << 20)

@@ -20,11 +20,16 @@ ACTIONS = {
 Result = tuple[int, Any]
 
 
-def handle(account: Account, request: Request, only: Pod | None, pods_may_terminate: bool) -> Result:
+def handle(
+    account: Account, request: Request, only: Pod | None, pods_may_terminate: bool, may_end_clusters: bool
+) -> Result:
     """Carry out a request; `only` is the one pod that its key is good for."""
     _, _, room, *rest = request.path.split("/")
     if only is not None:
         ends = request.method == "DELETE" or (request.body or {}).get("action") == "terminate"
+        own = room == "clusters" and rest == [only.cluster] and request.method == "DELETE"
+        if own and may_end_clusters:
+            return _clusters(account, request, rest)
         if room != "pods" or rest[:1] != [only.id] or (ends and not pods_may_terminate):
             raise Refusal(403, "access denied")
     rooms = {"pods": _pods, "clusters": _clusters, "network-volumes": _volumes, "catalog": _catalog}

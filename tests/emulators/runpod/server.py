@@ -93,6 +93,8 @@ class Emulator:
         """Is every request answered with 503?"""
         self.pods_may_terminate = True
         """May a pod's own key end that pod, and not just stop it?"""
+        self.pods_may_end_clusters = False
+        """May a pod's own key end the cluster that it is in?"""
         self._faults: list[tuple[re.Pattern[str], Fault]] = []
         self._closing = threading.Event()
         self._contract = contract()
@@ -159,7 +161,8 @@ class Emulator:
 
                 return Answer(200, execute(self.account, request.body["query"]))
             self._check(request)
-            status, body = rest.handle(self.account, request, only, self.pods_may_terminate)
+            rights = (self.pods_may_terminate, self.pods_may_end_clusters)
+            status, body = rest.handle(self.account, request, only, *rights)
             return Answer(status, body, "application/json" if body is not None else None)
         except Refusal as refusal:
             return self._refused(request, refusal)

@@ -387,6 +387,15 @@ def test_one_pod_of_a_cluster_says_that_it_cannot_end_it_and_trains(rent: Rent) 
     assert "up to the laptop" in told["message"]
 
 
+def test_the_first_pod_of_a_cluster_ends_all_of_it_where_it_may(rent: Rent, runpod: Emulator) -> None:
+    runpod.pods_may_end_clusters = True
+    runpod.account.clusters["c1"] = {"id": "c1"}
+    pod = rent("none", cluster="c1", limits={"max_hours": 2 / 3600, "retrieve_minutes": 0})
+    until(lambda: not runpod.account.clusters, "ended")
+    assert pod.pod.terminated is not None
+    assert "DELETE /v2/clusters/c1" in runpod.lines
+
+
 def test_a_network_that_dies_during_the_run_changes_nothing_about_its_end(
     rent: Rent, runpod: Emulator
 ) -> None:
