@@ -43,11 +43,14 @@ ROOM: Final = 50_000_000
     "--on",
     "place",
     metavar="MACHINE",
-    help="Where: local, runpod, or ssh://user@host:port. Else as the file says.",
+    help="Where: local, runpod, or ssh://user@host:port, or several with commas. Else as the file says.",
 )
 @click.option("--dry-run", is_flag=True, help="Check spec and data, and show what would be launched.")
 @click.option(
     "--gpu", metavar="NAME", help="Rent that GPU, such as H100 SXM; or estimate the time of a dry run for it."
+)
+@click.option(
+    "--nodes", type=click.IntRange(1, 64), metavar="N", help="Rent N such machines, which train together."
 )
 @click.option("--gpu-count", type=click.IntRange(1, 16), metavar="N", help="Rent a machine with N of them.")
 @limit_options
@@ -61,6 +64,7 @@ def launch(
     dry_run: bool,
     gpu: str | None,
     gpu_count: int | None,
+    nodes: int | None,
     yes: bool,
     wait: bool,
     as_json: bool,
@@ -73,7 +77,8 @@ def launch(
     from engine.controller import preparation
     from tui.cli.settings import placed, spec_of
 
-    chosen = spec_of(spec, (*changes, *placed(place), *limits_set(limits)))
+    several = () if nodes is None else (f"distributed.nodes={nodes}",)
+    chosen = spec_of(spec, (*changes, *placed(place), *several, *limits_set(limits)))
     chosen = _with_gpus(chosen, gpu, gpu_count)
     # Checked before anything is opened, so that of bad input nothing is written.
     data = preparation.check(chosen)
