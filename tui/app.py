@@ -62,6 +62,12 @@ def _history_screen() -> PodiumScreen:
     return HistoryScreen()
 
 
+def _load_screens() -> None:
+    """Load what the screens behind the first need, while nobody waits for them."""
+    import tui.screens.comparison
+    import tui.screens.history  # noqa: F401
+
+
 class PodiumApp(Commanding, App[None]):
     """The terminal user interface.
 
@@ -134,6 +140,7 @@ class PodiumApp(Commanding, App[None]):
             self.theme = theme
         self.theme_changed_signal.subscribe(self, lambda theme: self.desk.remember("theme", theme.name))
         self._pulse.mark()
+        await asyncio.to_thread(_load_screens)
 
     @property
     def idle(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -53,6 +52,8 @@ def expanded(text: str, saved: Mapping[str, str]) -> str:
     def meaning(match: re.Match[str]) -> str:
         name = match[1]
         if name not in saved:
+            import difflib
+
             close = difflib.get_close_matches(name, saved, n=1, cutoff=0.5)
             listed = ", ".join(f"@{each}" for each in saved) or "none yet"
             advice = f"Did you mean @{close[0]}?" if close else f"Saved: {listed}."

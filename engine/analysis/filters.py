@@ -86,6 +86,8 @@ class Filter:
     def select(self, jobs: Iterable[Job]) -> list[Job]:
         """The runs that answer to it, in their order."""
         conditions = self.conditions
+        if not conditions:
+            return list(jobs)
         if len(conditions) == 1:
             return list(filter(conditions[0], jobs))
         return [job for job in jobs if all(condition(job) for condition in conditions)]

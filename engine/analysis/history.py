@@ -74,9 +74,15 @@ def by_model(jobs: Iterable[Job]) -> tuple[ModelRuns, ...]:
 
 
 def _runs(model: str, jobs: Sequence[Job]) -> ModelRuns:
-    leaders = leaders_of(jobs)
-    excess = {job.id: value for job in jobs if (value := behind(job, leaders.get(kind_of(job)))) is not None}
-    return ModelRuns(model, tuple(jobs), best_of(jobs), excess, improvement(jobs))
+    kinds = [kind_of(job) for job in jobs]
+    leaders = _leaders(jobs, kinds)
+    excess = {
+        job.id: value
+        for job, kind in zip(jobs, kinds, strict=True)
+        if kind is not None and (value := behind(job, leaders[kind])) is not None
+    }
+    best = leaders.get("loss", leaders.get("reward"))
+    return ModelRuns(model, tuple(jobs), best, excess, improvement(jobs))
 
 
 def kind_of(job: Job) -> str | None:
@@ -88,11 +94,21 @@ def kind_of(job: Job) -> str | None:
 
 def leaders_of(jobs: Iterable[Job]) -> dict[str | None, Job]:
     """The best run of each kind, by lowest eval loss or highest eval reward; of equal ones the oldest."""
+    jobs = list(jobs)
+    return _leaders(jobs, [kind_of(job) for job in jobs])
+
+
+def _leaders(jobs: Sequence[Job], kinds: Sequence[str | None]) -> dict[str | None, Job]:
     leaders: dict[str | None, Job] = {}
-    for job in jobs:
-        kind = kind_of(job)
-        if kind is not None and (kind not in leaders or _order(job) < _order(leaders[kind])):
-            leaders[kind] = job
+    values: dict[str | None, float] = {}
+    for job, kind in zip(jobs, kinds, strict=True):
+        if kind is None:
+            continue
+        value = job.rank_value or 0.0
+        if kind in leaders and value > values[kind]:
+            continue
+        if kind not in leaders or value < values[kind] or _age(job) < _age(leaders[kind]):
+            leaders[kind], values[kind] = job, value
     return leaders
 
 
@@ -100,10 +116,6 @@ def best_of(jobs: Iterable[Job]) -> Job | None:
     """The best of the runs that are judged by a loss, or else of those that are judged by a reward."""
     leaders = leaders_of(jobs)
     return leaders.get("loss", leaders.get("reward"))
-
-
-def _order(job: Job) -> tuple[float, datetime, int, str]:
-    return (job.rank_value or 0.0, *_age(job))
 
 
 def improvement(jobs: Iterable[Job], *, recent: int = RECENT, enough: float = ENOUGH) -> Improvement:

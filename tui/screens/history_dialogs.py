@@ -9,7 +9,6 @@ from engine.errors import BadInput
 from engine.records import Job
 from tui import run_wishes
 from tui.screens.base import PodiumScreen
-from tui.screens.choosing import ColumnChoice, FilterChoice, FilterMenu
 from tui.screens.entry import Entry, Field
 from tui.widgets.clean import clean
 from tui.widgets.filter_bar import FilterBar
@@ -17,6 +16,7 @@ from tui.widgets.run_list import RunList
 
 if TYPE_CHECKING:
     from engine.analysis.curation import Rule
+    from tui.screens.choosing import FilterChoice
 
 _CHECKPOINTS: Final[dict[str, Literal["none", "best", "all"]]] = {
     "none": "none",
@@ -127,6 +127,8 @@ class RunDialogs(PodiumScreen):
             else:
                 self.query_one(FilterBar).text = f"@{name}"
 
+        from tui.screens.choosing import FilterMenu
+
         self.app.push_screen(FilterMenu(filters), choose)
 
     def on_choose_list_columns(self) -> None:
@@ -135,6 +137,8 @@ class RunDialogs(PodiumScreen):
         def choose(names: tuple[str, ...] | None) -> None:
             if names is not None:
                 self.post_message(run_wishes.ChooseColumns(names))
+
+        from tui.screens.choosing import ColumnChoice
 
         self.app.push_screen(ColumnChoice(self.snapshot.columns if self.snapshot else ()), choose)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final
 
 from engine.analysis.history import by_model, model_of
@@ -33,6 +34,8 @@ class Group:
 
 
 Line = Group | Job
+
+_CREATED: Final = attrgetter("created_at")
 
 NEWEST: Final = "newest"
 """The order that the list begins with: live runs on top, then newest first."""
@@ -121,7 +124,11 @@ def arrange(jobs: Iterable[Job], order: Order) -> list[Line]:
 def sorted_runs(jobs: Iterable[Job], order: Order) -> list[Job]:
     """The runs in their order, whatever their groups."""
     sort = SORTS[order.sort]
-    runs = sorted(jobs, key=lambda job: job.created_at, reverse=True)
+    runs = sorted(jobs, key=_CREATED, reverse=True)
+    if order.sort == NEWEST and not order.backwards:
+        # The order of the list while nobody sorts; each arrival needs it.
+        live = [job for job in runs if job.status.live]
+        return live + [job for job in runs if not job.status.live] if live else runs
     if sort.relative:
         worse = {job_id: share for each in by_model(runs) for job_id, share in each.worse.items()}
         keyed: list[tuple[Any, Job]] = [(worse.get(job.id), job) for job in runs]

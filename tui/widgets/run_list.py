@@ -76,7 +76,6 @@ class RunList(Commanding, LineList):
         self._marks: dict[str, None] = {}
         self._anchor: str | None = None
         self._scene = Scene(datetime.min.replace(tzinfo=UTC), {})
-        self._longest = 0
         self.matching = 0
         """How many runs pass the filter, folded ones included."""
 
@@ -120,7 +119,7 @@ class RunList(Commanding, LineList):
     def plan(self) -> Plan:
         """The columns that fit, of those that are chosen."""
         chosen = self.snapshot.columns if self.snapshot else ()
-        return plan(self.scrollable_content_region.width, self._scene.digits, self._longest, chosen)
+        return plan(self.scrollable_content_region.width, self._scene.digits, self._scene.longest, chosen)
 
     def accept(self, filter: Filter) -> None:
         """List only the runs that pass."""
@@ -151,7 +150,6 @@ class RunList(Commanding, LineList):
             return
         if before is None or not same(snapshot.jobs, before.jobs):
             self._jobs = snapshot.jobs
-            self._longest = max((_length(job) for job in self._jobs), default=0)
             known = {job.id for job in self._jobs}
             if not self._marks.keys() <= known:
                 self.mark([job_id for job_id in self._marks if job_id in known])
@@ -314,8 +312,3 @@ class RunList(Commanding, LineList):
         if self.job:
             self.app.copy_to_clipboard(self.job.id)
             self.notify(f"copied {self.job.id}", markup=False, timeout=2)
-
-
-def _length(job: Job) -> int:
-    """Cells of its name and tags, near enough to share out the width."""
-    return len(job.name) + sum(len(tag) + 2 for tag in job.tags)

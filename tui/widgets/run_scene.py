@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from operator import is_
 
@@ -20,6 +20,7 @@ class Scene:
         now: Dates are shown against it.
         models: All runs of each model, by its name.
         digits: How wide run numbers are.
+        extents: Of each model, its greatest run number and the cells of its longest name with tags.
         warn_above: A run worse than the best by more than this fraction is warned of.
         archive_above: One that is worse by more than this is offered for archiving.
     """
@@ -27,6 +28,7 @@ class Scene:
     now: datetime
     models: Mapping[str, ModelRuns]
     digits: int = 2
+    extents: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     warn_above: float = 0.25
     archive_above: float = 0.5
 
@@ -41,8 +43,19 @@ class Scene:
             model: known[model] if model in known and same(known[model].jobs, runs) else by_model(runs)[0]
             for model, runs in members.items()
         }
-        greatest = max((job.number for runs in models.values() for job in runs.jobs), default=0)
-        return cls(now, models, max(2, len(str(greatest))))
+        extents = {
+            model: before.extents[model]
+            if before and before.models.get(model) is runs
+            else (max(job.number for job in runs.jobs), max(map(_length, runs.jobs)))
+            for model, runs in models.items()
+        }
+        greatest = max((number for number, _ in extents.values()), default=0)
+        return cls(now, models, max(2, len(str(greatest))), extents)
+
+    @property
+    def longest(self) -> int:
+        """Cells of the longest name with its tags, near enough to share out the width."""
+        return max((length for _, length in self.extents.values()), default=0)
 
     def is_best(self, job: Job) -> bool:
         """Has it the lowest eval loss of its model's runs?"""
@@ -53,6 +66,10 @@ class Scene:
         """How much higher its best eval loss is than its model's best, as a fraction; None when unknown."""
         runs = self.models.get(model_of(job))
         return runs.worse.get(job.id) if runs else None
+
+
+def _length(job: Job) -> int:
+    return len(job.name) + (sum(len(tag) + 2 for tag in job.tags) if job.tags else 0)
 
 
 def same(one: Sequence[Job], other: Sequence[Job]) -> bool:
