@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -11,6 +12,7 @@ from engine.analysis import format as words
 from engine.analysis.spending import Spent, best_checkpoint, cost_after
 from engine.errors import BadInput
 from engine.home import Home
+from engine.job.events import EventType
 from engine.records import Alert, Job, Trend
 from tui.cli.filtering import filter_of
 from tui.cli.options import job_argument, json_option
@@ -115,21 +117,27 @@ def of(done: float | None, total: float | None) -> str:
 def show(job: str, as_json: bool) -> None:
     """Show all that is known of a run, and where its time and money went."""
     from engine.controller.phases import spent
-    from engine.snapshots import sign_of
+    from engine.snapshots import reports_of, sign_of
+    from tui.cli.alerts import facts as delivery
+    from tui.widgets.run_header import report_words
 
     with up_to_date() as store:
         found = store.find(job)
         trend, alerts = store.trend(found.id), store.alerts(found.id)
+        deliveries = [delivery(event) for event in store.events(found.id, (EventType.DELIVERY,), limit=50)]
         spending = [] if found.replay else spent(store, found)
         after = cost_after(found, best_checkpoint(found, store.checkpoints(found.id)))
     sign = sign_of(Home.default(), found)
     proven = sign.proven_at if sign else None
+    reports = reports_of(Home.default(), found, sign)
     if as_json:
         emit(
             "job",
             found,
             trend=trend,
             alerts=alerts,
+            deliveries=deliveries,
+            reports=reports,
             spending=spending,
             cost_after_best=after,
             guard_proven_at=proven,
@@ -141,6 +149,18 @@ def show(job: str, as_json: bool) -> None:
                 {"guard": f"last proven able to end the pod {words.age(proven, datetime.now(UTC))}"}.items()
             )
         _spending(spending, after)
+        if said := report_words(reports):
+            line(said, fg="yellow")
+        _deliveries(deliveries)
+
+
+def _deliveries(deliveries: Sequence[Mapping[str, Any]]) -> None:
+    """Who was told of what, in a line; what was not sent is counted."""
+    sent = [f"{item['alert']} to {item['channel']}" for item in deliveries if item["ok"]]
+    failed = len(deliveries) - len(sent)
+    more = f"; {failed} not sent, podium alerts list says why" if failed else ""
+    if deliveries:
+        line(one_line(f"told: {', '.join(sent[-8:]) or 'nobody'}{more}"), fg="yellow" if failed else None)
 
 
 def _spending(spending: Sequence[Spent], after: float | None) -> None:
