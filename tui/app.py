@@ -8,7 +8,7 @@ here: those about the screen are done here, a `Wish` goes to the desk, which ask
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
@@ -18,7 +18,7 @@ from textual.app import App
 from textual.reactive import reactive
 from textual.screen import ModalScreen
 
-from engine.analysis.snapshot import Question, Snapshot
+from engine.analysis.snapshot import Alarm, Question, Snapshot
 from engine.errors import PodiumError
 from engine.home import Home
 from tui import quiet_start, themes, wishes
@@ -153,9 +153,23 @@ class PodiumApp(Commanding, App[None]):
             await self._recall()
         question = self.question
         taken = await self._told(asyncio.to_thread(self.desk.take, question))
+        if taken is not None and taken.alarms:
+            self._ring(taken.alarms)
         if taken is not None and question is self.question:
             self.snapshot = taken
             await self._remember_compared(taken)
+
+    def _ring(self, alarms: Sequence[Alarm]) -> None:
+        """Let the user hear what happened, as alerts.yaml wants it."""
+        from tui.bell import on_desktop, sequence, texts
+
+        if any(alarm.bell for alarm in alarms):
+            self.bell()
+        for title, text in texts([alarm for alarm in alarms if alarm.notify]):
+            if (asked := sequence(title, text)) and self._driver is not None:
+                self._driver.write(asked)
+            else:
+                on_desktop(title, text)
 
     async def _remember_compared(self, snapshot: Snapshot) -> None:
         """Keep which runs were seen side by side: they are not suggested again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from engine.controller import Controller
     from engine.store.base import Store
     from tui.account import Account
+    from tui.alarms import Alarms
     from tui.launch_answers import Launching
 
 FIRST: Final = 1.0
@@ -116,6 +118,7 @@ class EngineDesk:
         self._controller: Controller | None = None
         self._launching: Launching | None = None
         self._trouble = ""
+        self._alarms: Alarms | None = None
         self._taken = asyncio.Event()
         self._settled = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -167,6 +170,12 @@ class EngineDesk:
         links = self._controller.links if self._controller else {}
         trouble = (self._controller.trouble if self._controller else "") or self._store.standing
         snapshot = snapshots.take(self._store, self._home, question, links, trouble=trouble)
+        if self._controller is not None:
+            if self._alarms is None:
+                from tui.alarms import Alarms
+
+                self._alarms = Alarms(self._home)
+            snapshot = replace(snapshot, alarms=self._alarms.fresh(self._store))
         if self._loop is not None and not self._taken.is_set():
             self._loop.call_soon_threadsafe(self._taken.set)
         return snapshot

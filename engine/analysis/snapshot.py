@@ -137,6 +137,25 @@ class JobDetail:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that happened to a run just now, for the user's ears.
+
+    Args:
+        job: The run's name.
+        alert: What happened.
+        message: One sentence.
+        bell: Is the terminal to ring?
+        notify: Is the desktop to notify?
+    """
+
+    job: str
+    alert: str
+    message: str
+    bell: bool = True
+    notify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """What the header shows of all pods together; dollars and dollars an hour."""
 
@@ -167,6 +186,7 @@ class Snapshot:
         suggested: A comparison that is worth a look: finished runs that were never compared.
         filters: The saved filters by name.
         columns: The columns that were chosen for the run list; none for the usual ones.
+        alarms: What happened since the snapshot before.
     """
 
     taken_at: datetime
@@ -180,6 +200,7 @@ class Snapshot:
     trouble: str = ""
     family: bool = False
     archive_above: float = ARCHIVE_ABOVE
+    alarms: tuple[Alarm, ...] = ()
     suggested: Suggestion | None = None
     filters: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
