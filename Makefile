@@ -38,7 +38,7 @@ wheel: $(DEV)
 	$(PY) -m build --wheel --no-isolation
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .node build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Set-up talks to stderr, so that `make run | …` hands on the demo's result alone.
 PIP := $(PY) -m pip --disable-pip-version-check install -c constraints.txt
@@ -51,7 +51,15 @@ $(RUN): $(MADE) pyproject.toml constraints.txt
 $(DEV): $(MADE) pyproject.toml constraints.txt
 	@echo "[2/2] installing Podium, what it trains with and what tests it; this takes some minutes, once" >&2
 	@$(PIP) -e '.[train,runpod,supabase,dev]' >&2
+	@{ command -v npm >/dev/null && $(MAKE) --no-print-directory $(LITE); } || \
+	    echo "npm is missing or failed: the tests against a small Supabase server are skipped" >&2
 	@touch $(RUN) $@
+
+# A small Supabase server, which the tests of the hosted store talk to.
+LITE := .node/node_modules/.bin/lite
+$(LITE):
+	@mkdir -p .node
+	@npm install --prefix .node --silent --no-audit --no-fund --no-package-lock @supabase/lite@0.10.0 postgres@3.4.8 >&2
 
 # An environment works only where it was made: a copied or moved one is made anew.
 ifneq ($(shell test -x $(PY) && cat $(MADE) 2>/dev/null),$(CURDIR))

@@ -7,13 +7,24 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keyring
 import psycopg
 import pytest
 
+from engine.errors import SignedOut
+from engine.store.hosted import account, secrets, wire
 from engine.store.hosted.migrate import migrate
+from engine.store.hosted.project import Project
+from tests.hosted import small
+from tests.hosted.gateway import Gateway
+from tests.hosted.keys import Keys
+
+PASSWORD = "correct horse battery staple"
+_SESSIONS: dict[tuple[str, str], dict[str, Any]] = {}
 
 SUPABASE = """
 CREATE SCHEMA auth;
@@ -97,3 +108,76 @@ def acting(url: str, role: str, user: str = "") -> Iterator[psycopg.Connection[A
         db.execute(f"SET LOCAL ROLE {role}")
         db.execute("SELECT set_config('request.jwt.claims', %s, true)", (json.dumps({"sub": user}),))
         yield db
+
+
+@pytest.fixture(scope="session")
+def cloud_server(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, str, str]]:
+    """A small Supabase server of this session's own: its gateway, its publishable key and its database."""
+    if why := small.missing():
+        pytest.skip(why)
+    with (
+        database(server) as url,
+        small.serving(url, tmp_path_factory.mktemp("small")) as (port, key),
+        Gateway(port).open() as gateway,
+    ):
+        yield gateway, key, url
+
+
+@pytest.fixture
+def cloud(cloud_server: tuple[Gateway, str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cloud:
+    """That server without any job; and a keyring that is empty."""
+    gateway, key, url = cloud_server
+    with psycopg.connect(url, autocommit=True) as db:
+        for table in ("local_training_jobs", "training_comparisons", "training_teams",
+                      "local_training_metrics", "training_predictions"):  # fmt: skip
+            db.execute(f"DELETE FROM {table}".encode())
+    gateway.fault = lambda method, path: None
+    for name in (
+        "PODIUM_SUPABASE_TOKEN",
+        "PODIUM_SUPABASE_EMAIL",
+        "PODIUM_SUPABASE_PASSWORD",
+        "PODIUM_STORE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PODIUM_TEST_KEYS", str(tmp_path / "keys.json"))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.hosted.keys.Keys")
+    keyring.set_keyring(Keys())
+    return Cloud(gateway, Project(gateway.url, key), url)
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A hosted project for one test.
+
+    Args:
+        gateway: The way to it.
+        project: It, with nobody signed in.
+        url: Its database.
+    """
+
+    gateway: Gateway
+    project: Project
+    url: str
+
+    def sign_in(self, email: str = "ada@example.com", *, anew: bool = False) -> Project:
+        """Make a user, once, and sign in, anew or with the session that there is; the keyring has it then."""
+        if anew or (self.url, email) not in _SESSIONS:
+            _SESSIONS[self.url, email] = self._session(email)
+        session = _SESSIONS[self.url, email]
+        project = self.project.by(session["user_id"], session["email"])
+        if anew or not secrets.kept(project.account):
+            secrets.keep(project.account, session)
+        return project
+
+    def _session(self, email: str) -> dict[str, Any]:
+        client = wire.client(self.project)
+        try:
+            return account.with_password(client, email, PASSWORD)
+        except SignedOut:
+            client.auth.sign_up({"email": email, "password": PASSWORD})
+            return account.with_password(client, email, PASSWORD)
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What a query of the database finds, past all policies."""
+        with psycopg.connect(self.url) as db:
+            return db.execute(query, values).fetchall()

@@ -214,7 +214,13 @@ def test_what_a_pod_reports_changes_progress_and_nothing_else(team: str) -> None
     query = f"SELECT {columns}, cost_per_hour FROM local_training_jobs WHERE id = %s".encode()
     with psycopg.connect(team) as db:
         before = db.execute(query, (JOB,)).fetchone()
-    evil: dict[str, Any] = {"name": "evil", "user_id": OTHER, "tags": ["x"], "cost_per_hour": 0, "config": {"x": 1}}
+    evil: dict[str, Any] = {
+        "name": "evil",
+        "user_id": OTHER,
+        "tags": ["x"],
+        "cost_per_hour": 0,
+        "config": {"x": 1},
+    }
     events = [
         event(10, "start", **evil),
         event(11, "state", status="failed", error="x", **evil),

@@ -1,0 +1,394 @@
+"""Machines that share runs: what one does another sees; nothing is lost or doubled, whatever fails."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from engine.errors import BadInput
+from engine.job.events import Status
+from engine.records import SavedComparison
+from engine.store.hosted import secrets
+from engine.store.sqlite import SQLiteStore
+from engine.store.supabase import SupabaseStore
+from tests.hosted.conftest import Cloud
+from tests.store.wire import START, Wire, a_job, a_run
+
+Machine = Callable[..., SupabaseStore]
+JOB = "9f0c1f36-6d56-4a52-9b07-0c2f3f5a7d11"
+
+
+@pytest.fixture
+def machine(cloud: Cloud, tmp_path: Path) -> Iterator[Machine]:
+    """Open the store of a machine by its name; in step only when told, unless asked otherwise."""
+    opened: list[SupabaseStore] = []
+
+    def switch_on(name: str, email: str = "ada@example.com", **options: Any) -> SupabaseStore:
+        project = cloud.sign_in(email)
+        opened.append(SupabaseStore(tmp_path / f"{name}.db", project, **{"live": False, **options}))
+        return opened[-1]
+
+    yield switch_on
+    for store in opened:
+        store.close()
+
+
+def soon(truth: Callable[[], Any], seconds: float = 30) -> Any:
+    """Wait until something is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := truth()):
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+    return found
+
+
+def in_step(*stores: SupabaseStore) -> None:
+    for store in stores:
+        store.sync()
+        assert store.state.standing == "synced", store.standing
+
+
+# ---- what others see
+
+
+def test_a_second_machine_sees_a_run_as_it_is_on_the_first(machine: Machine) -> None:
+    first, second = machine("first"), machine("second")
+    first.add(a_job(JOB, tags=("x",), config={"training": {"seed": 0}}, metadata={"note": "why"}))
+    first.ingest(JOB, a_run().bytes, 0)
+    in_step(first, second)
+    here, there = first.job(JOB), second.job(JOB)
+    assert {
+        name: getattr(there, name) for name in there.__slots__ if name not in ("user_id", "updated_at")
+    } == {name: getattr(here, name) for name in here.__slots__ if name not in ("user_id", "updated_at")}
+    assert second.events(JOB) == first.events(JOB)
+    assert second.curve(JOB, "loss") == first.curve(JOB, "loss")
+    assert [item.step for item in second.checkpoints(JOB)] == [10, 20, 30]
+    assert (first.elsewhere(JOB), second.elsewhere(JOB)) == (False, True)
+
+
+def test_a_run_that_goes_on_is_seen_as_it_goes(machine: Machine) -> None:
+    first, second = machine("first", live=True, pace=0.1), machine("second", live=True, pace=0.1)
+    told: list[frozenset[str]] = []
+    second.subscribe(told.append)
+    wire = Wire().state(Status.RUNNING).start()
+    first.add(a_job(JOB))
+    first.ingest(JOB, wire.bytes, 0)
+    soon(lambda: [job.status for job in second.jobs()] == [Status.RUNNING])
+    before = len(wire.bytes)
+    wire.train(1, 3.5).train(2, 3.25)
+    first.ingest(JOB, wire.bytes[before:], before)
+    soon(lambda: [point.mean for point in second.curve(JOB, "loss").points] == [3.5, 3.25])
+    assert frozenset({JOB}) in told
+
+
+def test_a_number_that_is_none_stays_so_on_both_sides(machine: Machine) -> None:
+    first, second = machine("first"), machine("second")
+    first.add(a_job(JOB))
+    first.ingest(JOB, Wire().state(Status.RUNNING).start().train(1, "NaN").bytes, 0)
+    in_step(first, second, first)
+    assert first.job(JOB).loss != first.job(JOB).loss
+    assert second.curve(JOB, "loss").bad == first.curve(JOB, "loss").bad == (1.0,)
+
+
+def test_text_that_postgresql_takes_for_none_spoils_no_batch(machine: Machine, cloud: Cloud) -> None:
+    first = machine("first")
+    first.add(a_job(JOB, name="nul\0 and \ud800"))
+    first.ingest(JOB, Wire().start().write("told", text="a\0b\ud800", big=10**400).train(1, 2.0).bytes, 0)
+    in_step(first)
+    assert cloud.rows("SELECT seq FROM training_events ORDER BY seq") == [(1,), (2,), (3,)]
+
+
+def test_an_old_run_without_events_is_shown_as_it_was_with_its_curves(machine: Machine, cloud: Cloud) -> None:
+    user = cloud.sign_in().user_id
+    with psycopg.connect(cloud.url) as db:
+        db.execute("ALTER TABLE local_training_jobs DISABLE TRIGGER training_job_changed")
+        for number in range(3):
+            db.execute(
+                "INSERT INTO local_training_jobs (id, user_id, name, status, loss, current_step) "
+                "VALUES (%s, %s, %s, 'completed', 0.25, 7)",
+                (JOB[:-1] + str(number), user, None if number else "old"),
+            )
+        db.execute("ALTER TABLE local_training_jobs ENABLE TRIGGER training_job_changed")
+        old = JOB[:-1] + "0"
+        for step, loss in ((1, 3.0), (1, 3.0), (2, 2.0)):
+            db.execute(
+                "INSERT INTO local_training_metrics (job_id, step, epoch, train_loss) VALUES (%s, %s, 1, %s)",
+                (old, step, loss),
+            )
+        db.execute("INSERT INTO local_training_metrics (job_id, step, eval_loss) VALUES (%s, 2, 2.5)", (old,))
+        db.execute(
+            "INSERT INTO training_predictions (job_id, step, sample_index, prompt, prediction) "
+            "VALUES (%s, 2, 0, 'p', 'q')",
+            (old,),
+        )
+    store = machine("first")
+    in_step(store)
+    assert sorted(job.name for job in store.jobs()) == [JOB[:8], JOB[:8], "old"]
+    assert [(point.x, point.mean) for point in store.curve(old, "loss").points] == [(1.0, 3.0), (2.0, 2.0)]
+    assert [point.mean for point in store.curve(old, "eval_loss").points] == [2.5]
+    assert [row["prediction"] for row in store.predictions(old)] == ["q"]
+    job = store.job(old)
+    assert (job.status, job.loss, job.current_step, job.best_step) == (Status.COMPLETED, 0.25, 7, None)
+
+
+def test_more_runs_than_an_answer_holds_all_come(machine: Machine, cloud: Cloud) -> None:
+    user = cloud.sign_in().user_id
+    with psycopg.connect(cloud.url) as db:
+        db.execute(
+            "INSERT INTO local_training_jobs (id, user_id, name, status, number) "
+            "SELECT gen_random_uuid(), %s, 'run', 'completed', n FROM generate_series(1, 2345) AS n",
+            (user,),
+        )
+    store = machine("first")
+    in_step(store)
+    assert sorted(job.number for job in store.jobs()) == list(range(1, 2346))
+
+
+# ---- two writers
+
+
+def test_two_writers_lose_no_word(machine: Machine) -> None:
+    first, second = machine("first"), machine("second")
+    first.add(a_job(JOB, status=Status.COMPLETED, tags=("old", "x")))
+    in_step(first, second)
+    first.annotate([JOB], add=("mine",), drop=("old",), note="one", name="new name")
+    second.annotate([JOB], add=("yours",), drop=("x",), note="two")
+    second.act("archive", [JOB])
+    in_step(first, second, first)
+    for store in (first, second):
+        job = store.job(JOB)
+        assert sorted(job.tags) == ["mine", "yours"]
+        assert sorted(str(job.metadata["note"]).split("\n")) == ["one", "two"]
+        assert (job.name, job.archived) == ("new name", True)
+
+
+def test_machines_that_write_at_the_same_time_end_up_the_same(machine: Machine) -> None:
+    stores = [machine(name, live=True, pace=0.05) for name in ("first", "second", "third")]
+    stores[0].add(a_job(JOB, status=Status.COMPLETED))
+    for store in stores:
+        soon(lambda store=store: [job.id for job in store.jobs()] == [JOB])
+    for turn in range(5):
+        for at, store in enumerate(stores):
+            store.annotate([JOB], add=(f"tag-{at}-{turn}",))
+    wanted = sorted(f"tag-{at}-{turn}" for at in range(3) for turn in range(5))
+    for store in stores:
+        soon(lambda store=store: sorted(store.job(JOB).tags) == wanted)
+
+
+def test_a_laptop_that_was_away_takes_nothing_back_that_the_pod_reported(
+    machine: Machine, cloud: Cloud
+) -> None:
+    first = machine("first")
+    wire = a_run(20)
+    lines = wire.bytes.splitlines(keepends=True)
+    first.add(a_job(JOB))
+    first.ingest(JOB, b"".join(lines[:8]), 0)
+    in_step(first)
+    # The pod goes on by itself, as its own relay would report it.
+    events = [{**json.loads(line)} for line in lines]
+    with psycopg.connect(cloud.url) as db:
+        db.execute("SELECT training_take_events(%s, %s)", (JOB, json.dumps(events)))
+    first.annotate([JOB], add=("seen",))
+    in_step(first)
+    assert cloud.rows("SELECT status, current_step, tags FROM local_training_jobs") == [
+        ("completed", 20, ["seen"])
+    ]
+    assert first.job(JOB).status == Status.RUNNING
+    first.ingest(JOB, wire.bytes[first.offset(JOB, "events.jsonl") :], first.offset(JOB, "events.jsonl"))
+    in_step(first)
+    assert cloud.rows("SELECT count(*), count(DISTINCT seq) FROM training_events") == [(len(lines),) * 2]
+    assert first.job(JOB).status == Status.COMPLETED
+
+
+def test_comparisons_are_shared_changed_and_forgotten(machine: Machine) -> None:
+    first, second = machine("first"), machine("second")
+    runs = (JOB, str(uuid.uuid4()))
+    for job in runs:
+        first.add(a_job(job, status=Status.COMPLETED))
+    first.save_comparison(SavedComparison("c", "pair", runs, START, runs[0], "why"))
+    in_step(first, second)
+    assert second.comparisons() == first.comparisons()
+    second.save_comparison(SavedComparison("c", "renamed", runs, START, runs[0], "why"))
+    second._sync._due["comparisons"] = first._sync._due["comparisons"] = 0
+    in_step(second, first)
+    assert [item.name for item in first.comparisons()] == ["renamed"]
+    first.delete_comparison("c")
+    first._sync._due["comparisons"] = second._sync._due["comparisons"] = 0
+    in_step(first, second)
+    assert second.comparisons() == []
+
+
+def test_a_purged_run_is_gone_everywhere(machine: Machine, cloud: Cloud) -> None:
+    first, second = machine("first"), machine("second")
+    other = str(uuid.uuid4())
+    for job in (JOB, other):
+        first.add(a_job(job, status=Status.COMPLETED))
+    in_step(first, second)
+    first.act("delete", [JOB])
+    first.forget([JOB])
+    second._sync._due["purged"] = 0
+    in_step(first, second)
+    assert cloud.rows("SELECT id::text FROM local_training_jobs") == [(other,)]
+    assert [job.id for job in second.jobs(archived=True, deleted=True)] == [other]
+
+
+def test_a_mates_run_is_shown_and_not_changed(machine: Machine, cloud: Cloud) -> None:
+    team = str(uuid.uuid4())
+    ada, bob = cloud.sign_in().user_id, cloud.sign_in("bob@example.com").user_id
+    with psycopg.connect(cloud.url) as db:
+        db.execute("INSERT INTO training_teams (id, name, owner_id) VALUES (%s, 't', %s)", (team, ada))
+        db.execute("INSERT INTO training_team_members VALUES (%s, %s)", (team, bob))
+    first, second = machine("first"), machine("second", "bob@example.com")
+    first.add(a_job(JOB, status=Status.COMPLETED))
+    in_step(first, second)
+    assert second.jobs() == []
+    with psycopg.connect(cloud.url) as db:
+        db.execute("UPDATE local_training_jobs SET team_id = %s", (team,))
+    in_step(second)
+    assert [job.id for job in second.jobs()] == [JOB]
+    for deed in (
+        lambda: second.annotate([JOB], name="mine"),
+        lambda: second.act("archive", [JOB]),
+        lambda: second.forget([JOB]),
+    ):
+        with pytest.raises(BadInput, match="mate"):
+            deed()
+
+
+# ---- faults
+
+
+def test_with_the_server_away_all_works_and_is_caught_up_later(machine: Machine, cloud: Cloud) -> None:
+    store = machine("first", live=True, pace=0.05, longest_wait=0.2)
+    soon(lambda: store.state.standing == "synced")
+    with cloud.gateway.failing("drop"):
+        store.add(a_job(JOB))
+        store.ingest(JOB, a_run().bytes, 0)
+        soon(lambda: "offline" in store.standing and "39 events wait here" in store.standing)
+        assert "\n" not in store.standing
+        assert store.job(JOB).status == Status.COMPLETED
+    soon(lambda: store.state.standing == "synced" and not store.state.waiting)
+    assert store.standing == ""
+    assert cloud.rows("SELECT count(*), max(seq) FROM training_events") == [(39, 39)]
+
+
+@pytest.mark.parametrize("fault", [500, 503, 429, "drop"])
+def test_a_failing_server_is_offline_and_nothing_is_lost(machine: Machine, cloud: Cloud, fault: Any) -> None:
+    store = machine("first")
+    store.add(a_job(JOB))
+    store.ingest(JOB, a_run().bytes, 0)
+    with cloud.gateway.failing(fault, path="push_events"):
+        store.sync()
+        assert store.state.standing == "offline"
+    in_step(store)
+    assert cloud.rows("SELECT count(*) FROM training_events") == [(39,)]
+
+
+@pytest.mark.parametrize(
+    "method, path", [("POST", "local_training_jobs"), ("POST", "push_events"), ("PATCH", "")]
+)
+def test_an_answer_that_got_lost_after_the_write_doubles_nothing(
+    machine: Machine, cloud: Cloud, method: str, path: str
+) -> None:
+    first, second = machine("first"), machine("second")
+    first.add(a_job(JOB, status=Status.COMPLETED))
+    if method == "PATCH":
+        in_step(first)
+    first.annotate([JOB], add=("x",), note="n")
+    first.ingest(JOB, Wire().start().train(1, 2.0).bytes, 0)
+    with cloud.gateway.failing("lose", method=method, path=path, times=1) as lost:
+        first.sync()
+        assert lost
+        assert first.state.standing == "offline"
+    first.annotate([JOB], add=("y",))
+    in_step(first, second)
+    assert cloud.rows("SELECT tags, note FROM local_training_jobs") == [(["x", "y"], "n")]
+    assert cloud.rows("SELECT seq FROM training_events ORDER BY seq") == [(1,), (2,)]
+    assert second.job(JOB).tags == first.job(JOB).tags == ("x", "y")
+
+
+def test_a_session_that_is_refused_in_mid_run_is_renewed_once(machine: Machine, cloud: Cloud) -> None:
+    cloud.sign_in(anew=True)
+    store = machine("first")
+    in_step(store)
+    store.add(a_job(JOB))
+    with cloud.gateway.failing(401, path="/rest/", times=1) as refused:
+        in_step(store)
+    assert len(refused) == 1
+    renewals = [path for _, path in cloud.gateway.asked if "grant_type=refresh_token" in path]
+    assert renewals
+    assert cloud.rows("SELECT count(*) FROM local_training_jobs") == [(1,)]
+
+
+def test_a_session_that_ended_is_said_and_what_was_done_meanwhile_goes_after_the_next(
+    machine: Machine, cloud: Cloud
+) -> None:
+    cloud.sign_in(anew=True)
+    store = machine("first", live=True, pace=0.05)
+    soon(lambda: store.state.standing == "synced")
+    with cloud.gateway.failing(401, path="/rest/"):
+        store.add(a_job(JOB))
+        store.ingest(JOB, a_run().bytes, 0)
+        soon(lambda: store.state.standing == "signed out" and store.state.waiting)
+        assert "podium store sign-in" in store.standing
+    store.close()
+    cloud.sign_in(anew=True)
+    again = machine("first")
+    in_step(again)
+    assert cloud.rows("SELECT count(*) FROM training_events") == [(39,)]
+
+
+def test_without_a_session_nothing_is_sent_and_all_works(machine: Machine, cloud: Cloud) -> None:
+    store = machine("first")
+    secrets.forget(cloud.sign_in().account)
+    store.add(a_job(JOB))
+    store.sync()
+    assert store.state.standing == "signed out"
+    assert [job.id for job in store.jobs()] == [JOB]
+    assert cloud.rows("SELECT count(*) FROM local_training_jobs") == [(0,)]
+
+
+def test_who_dies_between_two_batches_goes_on_where_it_was(
+    machine: Machine, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.store.hosted.push.BATCH", 10)
+    store = machine("first")
+    store.add(a_job(JOB))
+    store.ingest(JOB, a_run().bytes, 0)
+    sent = 0
+
+    def third(method: str, path: str) -> Any:
+        nonlocal sent
+        sent += "push_events" in path
+        return "lose" if sent == 3 else None
+
+    cloud.gateway.fault = third
+    store.sync()
+    store.close()
+    cloud.gateway.fault = lambda method, path: None
+    cloud.gateway.asked.clear()
+    in_step(machine("first"))
+    pushes = [path for _, path in cloud.gateway.asked if "push_events" in path]
+    assert len(pushes) == 2
+    assert cloud.rows("SELECT count(*), count(DISTINCT seq) FROM training_events") == [(39, 39)]
+
+
+def test_a_store_of_this_machine_alone_becomes_one_that_is_shared(machine: Machine, tmp_path: Path) -> None:
+    alone = SQLiteStore(tmp_path / "first.db")
+    alone.add(a_job(JOB, status=Status.COMPLETED))
+    alone.ingest(JOB, a_run().bytes, 0)
+    alone.close()
+    first, second = machine("first"), machine("second")
+    in_step(first, second)
+    assert second.jobs() == []
+    assert first.share([JOB]) == 1
+    assert first.share([JOB]) == 0
+    in_step(first, second)
+    assert second.events(JOB) == first.events(JOB)
