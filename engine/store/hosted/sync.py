@@ -27,6 +27,9 @@ from engine.store.hosted.wire import Refused
 PACE: Final = 2.0
 """Seconds between two looks for what is new."""
 
+_SOON: Final = 15.0
+"""Seconds that a launch waits for its job's token."""
+
 LONGEST_WAIT: Final = 30.0
 """Seconds between two tries at most, while the server is away."""
 
@@ -136,7 +139,7 @@ class Sync:
         Raises:
             HostedDown, SignedOut, Refused: It can't be done now.
         """
-        with self._turn:
+        with self._soon():
             # It has to be there first.
             Push(self._database, self._way()).job(job_id)
             hosted = ledger.hosted_id(self._account, job_id)
@@ -145,11 +148,21 @@ class Sync:
 
     def revoke(self, job_id: str) -> None:
         """Make all tokens of a job worthless."""
-        with self._turn:
+        with self._soon():
             with self._database.reading() as db:
                 copy = ledger.copy_of(db, self._account, job_id)
             if copy is not None and copy.base and copy.here:
                 self._way().revoke(copy.hosted_id)
+
+    @contextmanager
+    def _soon(self) -> Iterator[None]:
+        """Take the turn, but not for longer than somebody waits who starts a job."""
+        if not self._turn.acquire(timeout=_SOON):
+            raise HostedDown("the hosted store is busy taking in what is new")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def _send(self) -> str:
         """Send what changed here; returns what the server would not have, one line."""
