@@ -5,7 +5,8 @@
 The real app on a desk that answers from memory, so that the times are the screen's own: from a key (or a
 new snapshot) to the painted screen, in milliseconds of the clock and of the processor (the latter says
 the same on a busy machine). `open` is the first visit, which also reads the stylesheet for the new
-screen; `again` is a later one.
+screen; `again` is a later one. The bulk actions are those of the real desk on a real store of as many
+runs, from the wish to its answer; the question before a deletion is read in a thread.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import argparse
 import asyncio
 import json
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter, process_time
@@ -25,10 +28,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from engine.home import Home
+from engine.store.sqlite import SQLiteStore
 from tests.tui import runs as made
 from tests.tui.fabricated import FakeDesk
 from tests.tui.steps import settled
+from tui import run_wishes, wishes
 from tui.app import PodiumApp
+from tui.desk import EngineDesk
 from tui.screens.history import HistoryScreen
 from tui.widgets.run_list import RunList
 
@@ -92,6 +99,46 @@ async def type_filters(clock: Clock, screen: HistoryScreen) -> None:
         await clock.time("drop the filter", field.clear)
 
 
+BULK = 100
+"""How many runs are tidied away at once."""
+
+
+async def measure_bulk(runs: int) -> dict[str, list[tuple[float, float]]]:
+    """The times of actions on many runs at once, of a store with some thousands."""
+    times: dict[str, list[tuple[float, float]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home(Path(folder))
+        home.create()
+        store = SQLiteStore(home.database)
+        for job in made.many(runs):
+            store.add(replace(job, provider="local"))
+        ids = tuple(job.id for job in store.jobs()[:BULK])
+        for job_id in ids:
+            home.job(job_id).checkpoint(20).mkdir(parents=True)
+            (home.job(job_id).checkpoint(20) / "model.safetensors").write_bytes(b"x" * 1000)
+        store.close()
+        desk = EngineDesk(home)
+        await desk.open(lambda: None)
+
+        async def time(name: str, doing: Awaitable[Any]) -> None:
+            start, busy = perf_counter(), process_time()
+            await doing
+            times.setdefault(name, []).append((perf_counter() - start, process_time() - busy))
+
+        for _ in range(3):
+            await time(f"archive {BULK}", desk.carry_out(wishes.ArchiveJobs(ids)))
+            await time(f"undo {BULK}", desk.carry_out(wishes.UndoLast()))
+            await time(f"ask before deleting {BULK}", desk.price(wishes.DeleteJobs(ids)))
+            await time(f"delete {BULK}", desk.carry_out(wishes.DeleteJobs(ids)))
+            await time(f"restore {BULK}", desk.carry_out(wishes.RestoreJobs(ids)))
+        await desk.carry_out(wishes.DeleteJobs(ids))
+        purge = run_wishes.PurgeRuns(ids)
+        await desk.price(purge)
+        await time(f"purge {BULK}", desk.carry_out(purge))
+        await desk.close()
+    return times
+
+
 def summary(times: dict[str, list[tuple[float, float]]]) -> dict[str, dict[str, float]]:
     """Median and 95th percentile of each step, milliseconds."""
     table = {}
@@ -119,7 +166,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     width, _, height = given.size.partition("x")
-    found = summary(asyncio.run(measure(given.runs, (int(width), int(height)))))
+    found = summary(
+        asyncio.run(measure(given.runs, (int(width), int(height)))) | asyncio.run(measure_bulk(given.runs))
+    )
     if given.json:
         print(json.dumps({"runs": given.runs, "size": given.size, "milliseconds": found}, indent=2))
         return

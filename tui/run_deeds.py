@@ -14,6 +14,7 @@ from engine.errors import BadInput, ProviderError
 from engine.home import Home
 from engine.store.base import Done, Store
 from tui import run_wishes, wishes
+from tui.widgets.clean import clean
 from tui.wishes import Wish
 
 if TYPE_CHECKING:
@@ -124,10 +125,10 @@ def _would_purge(bench: Bench, wish: Wish) -> str:
     wish.plan = plan
     every = holdings(bench.store, bench.home, jobs)
     lines = [f"Purge {_runs(len(plan))} from the trash for good?"]
-    lines += [f"{_name(run.job)}{words.size(run.bytes):>10}" for run in plan]
-    lines += ["", f"Frees {words.size(sum(run.bytes for run in plan))}. This can't be undone."]
+    lines.append(f"Frees {words.size(sum(run.bytes for run in plan))}. This can't be undone.")
     if only := [held.job.name for held in every if held.only_best]:
-        lines.append(f"Nowhere else is the best checkpoint of {words.listed(only, 3)}.")
+        lines.append(f"Nowhere else is the best checkpoint of {words.listed(map(clean, only), 3)}.")
+    lines += ["", *(f"{_name(run.job)}{words.size(run.bytes):>10}" for run in plan)]
     return "\n".join(lines)
 
 
@@ -144,13 +145,15 @@ def _would_thin(bench: Bench, wish: Wish) -> str:
         raise BadInput("there is nothing to free", "The best, lowest and newest checkpoints of a run stay.")
     wish.plan = plan
     best = "best checkpoint" if wish.keep == 1 else f"best {wish.keep} checkpoints"
-    lines = [f"Keep the {best} of each run: frees {words.size(sum(run.bytes for run in plan))}?"]
+    lines = [
+        f"Keep the {best} of each run: frees {words.size(sum(run.bytes for run in plan))}?",
+        "The best, the lowest-loss and the newest one always stay, and so do all numbers and curves.",
+        "Files that go can't be brought back.",
+        "",
+    ]
     for run in plan:
-        count = len(run.checkpoints)
-        lines.append(f"{_name(run.job)}{count:>4} checkpoint{'s' if count != 1 else ' '}"
-                     f"{words.size(run.bytes):>10}")  # fmt: skip
-    lines += ["", "The best, the lowest-loss and the newest one always stay; all numbers and curves do.",
-              "Files that go can't be brought back."]  # fmt: skip
+        count = f"{len(run.checkpoints):>4} checkpoint{'' if len(run.checkpoints) == 1 else 's'}"
+        lines.append(f"{_name(run.job)}{count:<17}{words.size(run.bytes):>9}")
     return "\n".join(lines)
 
 
@@ -174,8 +177,8 @@ def _would_archive(bench: Bench, wish: Wish) -> str:
         raise BadInput("the rule finds no run to archive", "A model's best run, and what is under way, stay.")
     wish.plan = tuple(item.job.id for item in plan)
     lines = [f"Archive {_runs(len(plan))} by this rule?"]
-    lines += [f"{_name(item.job)}  {' '.join(item.reason.split())}" for item in plan]
-    return "\n".join([*lines, "", "Everything is kept: z brings them back."])
+    lines += ["Everything is kept: z brings them back.", ""]
+    return "\n".join([*lines, *(f"{_name(item.job)}  {clean(item.reason)}" for item in plan)])
 
 
 async def _archive(bench: Bench, wish: Wish) -> str:
@@ -186,7 +189,6 @@ async def _archive(bench: Bench, wish: Wish) -> str:
 
 def _name(job: Job) -> str:
     """Number and name, cut to a column."""
-    from tui.widgets.clean import clean
     from tui.widgets.run_cells import fit
 
     return f"{job.number:02} {fit(clean(job.name), 24)}"

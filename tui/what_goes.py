@@ -15,7 +15,7 @@ from tui.widgets.clean import clean
 
 _MOST: Final = 6
 """How many runs are listed one by one."""
-_CHECKPOINTS: Final = 12
+_CHECKPOINTS: Final = 6
 """How many checkpoints of a single run are listed."""
 _NAME: Final = 20
 """Cells of a name: a line then fits the dialog."""
@@ -50,7 +50,7 @@ def what_goes(
         only = [held.job for held in holdings if held.only_best and held.job in best]
         if only:
             whose = words.listed((_name(job) for job in only), 2)
-            lines.append(f"Its checkpoints here are the only copy of the best: {whose}.")
+            lines.append(f"Nowhere else is the best checkpoint of {whose}.")
     lines += _elsewhere(holdings)
     lines.append(f"To the trash, files and all: {back} brings them back.")
     return "\n".join(lines)
@@ -63,7 +63,10 @@ def _checkpoint_lines(held: Holding) -> list[str]:
         place = "here" if item in held.here else held.where or "gone with its pod"
         size = words.size(item.size_bytes)
         lines.append(f"   step {words.count(item.step):>7}{size:>9}  {place}{'  ★' if item.is_best else ''}")
-    return lines if len(lines) <= _CHECKPOINTS else [*lines[-_CHECKPOINTS:], "   and earlier ones"]
+    best = [line for line in lines[:-_CHECKPOINTS] if line.endswith("★")]
+    earlier = len(lines) - _CHECKPOINTS - len(best)
+    more = [f"   and {earlier} earlier ones"] if earlier > 0 else []
+    return [*best, *lines[-_CHECKPOINTS:], *more]
 
 
 def _elsewhere(holdings: Sequence[Holding]) -> list[str]:

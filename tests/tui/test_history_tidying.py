@@ -395,7 +395,7 @@ async def test_a_real_store_is_tagged_noted_thinned_archived_by_rule_deleted_and
 
         question, done = await wish(wishes.DeleteJobs(("good-id",)))
         assert "Delete good?" in question and "step      40" in question and "here  ★" in question
-        assert "only copy of the best" in question
+        assert "Nowhere else is the best checkpoint of good" in question
         question, done = await wish(run_wishes.PurgeRuns(("good-id",)))
         assert "Purge 1 run from the trash for good?" in question and "can't be undone" in question
         assert "freed" in done and not Home(home).trashed("good-id").exists()

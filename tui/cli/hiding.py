@@ -9,6 +9,7 @@ import click
 
 from engine.analysis import format as words
 from engine.errors import BadInput
+from engine.home import Home
 from engine.records import Job
 from engine.store.base import Action, Done
 from tui.cli.options import jobs_argument, json_option
@@ -65,7 +66,7 @@ def _act(action: Action, names: tuple[str, ...], as_json: bool, *, ask: bool = F
     with up_to_date() as store:
         jobs = find_all(store, names)
         if ask:
-            _ask(jobs, store.jobs())
+            _ask(store, jobs)
         ids = [job.id for job in jobs]
         done = carry_out(store, lambda controller: getattr(controller, action)(ids))
     if as_json:
@@ -74,9 +75,12 @@ def _act(action: Action, names: tuple[str, ...], as_json: bool, *, ask: bool = F
         _say(done, [job.name for job in jobs if job.id in done.job_ids], len(jobs))
 
 
-def _ask(jobs: Sequence[Job], every: Sequence[Job]) -> None:
+def _ask(store: Store, jobs: Sequence[Job]) -> None:
     """Show what goes, and ask."""
-    for text in what_goes(jobs, every, "podium undo").splitlines():
+    from engine.controller.holdings import holdings
+
+    held = holdings(store, Home.default(), jobs)
+    for text in what_goes(jobs, store.jobs(), "podium undo", held).splitlines():
         line(text, err=True)
     click.confirm("Delete?", abort=True, err=True)
 
