@@ -11,7 +11,7 @@ from engine.analysis import format as words
 from engine.errors import BadInput
 from engine.home import Home
 from engine.records import Job
-from engine.store.base import Action, Done
+from engine.store.base import Action, Done, Store
 from tui.cli.options import jobs_argument, json_option
 from tui.cli.output import emit, interactive, line, one_line
 from tui.cli.workplace import carry_out, find_all, up_to_date
