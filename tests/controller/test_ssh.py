@@ -18,7 +18,7 @@ import pytest
 from engine.controller import Controller, Pods
 from engine.errors import BadInput, PodError
 from engine.home import Home
-from engine.job.events import Status
+from engine.job.events import EventType, Status
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
 from engine.pods.ssh_start import Starter
@@ -26,6 +26,7 @@ from engine.store.sqlite import SQLiteStore
 from engine.supervisor.process import end_leftovers
 from tests import standin
 from tests.controller.conftest import kill_supervisor
+from tests.emulators.receiver import Receiver
 from tests.emulators.sshd import Server, sshd
 from tests.processes import events_of, until
 
@@ -373,3 +374,25 @@ def test_a_manifest_that_makes_no_sense_is_refused(text: str) -> None:
 
     with pytest.raises(PodError, match="makes no sense"):
         wanted(text.encode())
+
+
+async def test_a_run_alerts_by_itself_when_no_laptop_is_there(
+    laptop: Laptop, server: Server, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "T0PSECRET-0123456789"
+    with Receiver() as receiver:
+        monkeypatch.setenv("HOOK", f"{receiver.url}/{secret}")
+        (laptop.home.path / "alerts.yaml").write_text("channels: [{name: team, kind: slack, url: '${HOOK}'}]")
+        controller = await laptop.open(steps=60, delay=0.05)
+        job = await controller.launch(spec(server, data))
+        await controller.close()
+        told = lambda: [got.json()["text"].split(" ·")[0] for got in receiver.got]  # noqa: E731
+        await asyncio.to_thread(until, lambda: "job completed" in told(), "the alert of the end")
+        assert told() == ["job started", "job completed"]
+    for folder in (server.root, laptop.home.path):
+        for file in folder.rglob("*"):
+            assert not file.is_file() or secret.encode() not in file.read_bytes(), file
+    controller = await laptop.open()
+    assert await settled(controller, job.id) == Status.COMPLETED
+    deliveries = laptop.store.events(job.id, (EventType.DELIVERY,))
+    assert [event.data["ok"] for event in deliveries] == [True, True]
