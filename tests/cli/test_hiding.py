@@ -85,7 +85,7 @@ def test_on_a_terminal_delete_asks_first(
         asked = b""
         while b"[y/N]" not in asked:
             asked += os.read(ours, 4096)
-        assert b"Delete poor?" in asked
+        assert b"Delete poor?" in asked and b"4 checkpoints" in asked
         os.write(ours, answer)
         process.wait(60)
     os.close(ours)

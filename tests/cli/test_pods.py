@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from engine.analysis.snapshot import Question
+from engine.errors import Unauthorized
 from engine.home import Home
 from engine.job.events import Status
 from engine.pods.provider import CreateRequest, Rented
@@ -19,6 +21,8 @@ from engine.records import Job
 from engine.store.sqlite import SQLiteStore
 from tests.conftest import Podium
 from tests.emulators.runpod import Emulator
+from tui.desk import EngineDesk
+from tui.run_wishes import EndPod, StopPod
 
 
 @pytest.fixture
@@ -147,3 +151,50 @@ def test_a_pod_is_stopped_resumed_and_terminated_and_only_when_that_is_confirmed
     assert not account.account.there(account.account.pods[pod.id])
     unknown = podium("pods", "terminate", pod.id, "--yes")
     assert (unknown.returncode, "there is no pod" in unknown.stderr) == (2, True)
+
+
+def test_the_panel_of_the_app_shows_the_same_pods_and_ends_one_with_its_run(
+    account: Emulator, home: Path
+) -> None:
+    """What `p` on the History screen asks its desk for."""
+    ours, stray = rent(account, "podium-a"), rent(account, "podium-b")
+    add_job(home, status=Status.COMPLETED, pod_id=ours.id).close()
+
+    async def use() -> None:
+        desk = EngineDesk(Home(home))
+        await desk.open(lambda: None)
+        try:
+            rented = await desk.account()
+            known = {pod.id: pod for pod in rented.pods}
+            assert known.keys() == {ours.id, stray.id}
+            assert known[ours.id].run == "support (completed)" and known[stray.id].stray
+            assert known[stray.id].reapable and rented.strays == 1
+            assert rented.per_hour == pytest.approx((ours.price_per_hour or 0) + (stray.price_per_hour or 0))
+            await desk.carry_out(StopPod(known[stray.id]))
+            assert {pod.id: pod.status for pod in (await desk.account()).pods}[stray.id] == "stopped"
+            for pod in known.values():
+                assert await desk.carry_out(EndPod(pod)) == f"{pod.name} is gone."
+            assert (await desk.account()).pods == ()
+            assert desk.take(Question()).jobs[0].pod_status == "terminated"
+        finally:
+            await desk.close()
+
+    asyncio.run(use())
+
+
+def test_without_a_key_the_panel_says_how_to_get_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    async def use() -> None:
+        desk = EngineDesk(Home(home))
+        await desk.open(lambda: None)
+        try:
+            with pytest.raises(Unauthorized, match="RUNPOD_API_KEY"):
+                await desk.account()
+        finally:
+            await desk.close()
+
+    asyncio.run(use())

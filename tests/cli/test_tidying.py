@@ -8,6 +8,7 @@ import pytest
 
 from engine.home import Home
 from engine.records import Job
+from engine.store.sqlite import SQLiteStore
 from tests.cli.recorded import GOOD, POOR, record, told
 from tests.conftest import Podium
 
@@ -110,3 +111,14 @@ def test_runs_are_sorted_as_asked(podium: Podium, runs: tuple[Job, Job]) -> None
     result = podium("jobs", "--sort", "colour")
     assert result.returncode == 2
     assert "newest" in result.stderr
+
+
+def test_a_filter_that_the_screen_saved_is_known_by_its_name(podium: Podium, home: Path) -> None:
+    record(home, "good", GOOD), record(home, "poor", POOR)
+    store = SQLiteStore(Home(home).database)
+    store.set_setting("filters", {"low": "loss<5"})
+    store.close()
+    done = podium("jobs", "--filter", "@low is:ended", "--sort", "-standing", "--json")
+    assert [job["name"] for job in told(done.stdout)["jobs"]] == ["good"]
+    unknown = podium("jobs", "--filter", "@lw")
+    assert unknown.returncode == 2 and "Did you mean @low?" in unknown.stderr
