@@ -10,7 +10,7 @@ from engine.errors import BadInput
 from engine.job.placement import LimitsSpec, RentSpec
 from engine.job.spec import JobSpec
 from engine.pods.prices import Wish, candidates, worst_cost
-from engine.pods.provider import Offer, Provider, Volume
+from engine.pods.provider import Cloud, Offer, Provider, Volume
 
 AUTO: Final = "auto"
 BOOT_MINUTES: Final = 20.0
@@ -93,8 +93,7 @@ async def quote(provider: Provider, spec: JobSpec, memory_gb: float | None) -> Q
         gpus=named,
         count=rent.gpu_count,
         memory_gb=needed,
-        # A cluster is not asked for in a cloud: it is where the data centres are RunPod's own.
-        clouds=rent.clouds if nodes == 1 else ("secure",),
+        clouds=_clouds(rent, nodes),
         data_centers=(volume.data_center,) if volume else rent.data_centers,
         max_price=rent.max_price and rent.max_price / nodes,
     )
@@ -108,6 +107,20 @@ async def quote(provider: Provider, spec: JobSpec, memory_gb: float | None) -> Q
         volume=volume,
         nodes=nodes,
     )
+
+
+def _clouds(rent: RentSpec, nodes: int) -> tuple[Cloud, ...]:
+    """Clusters and network volumes are in the secure cloud alone.
+
+    Raises:
+        BadInput: One of them is wanted, and that cloud is not.
+    """
+    what = "several machines" if nodes > 1 else "a network volume" if rent.network_volume else ""
+    if not what:
+        return rent.clouds
+    if "secure" not in rent.clouds:
+        raise BadInput(f"pod.rent.clouds leaves out secure, and {what} can be had nowhere else", "Add it.")
+    return ("secure",)
 
 
 def _near(found: Sequence[Offer]) -> tuple[Offer, ...]:

@@ -102,7 +102,7 @@ def launch(
         line(
             one_line(
                 f"{job.name} is launched, and its pod bills. podium wait fetches what it makes and ends "
-                "the pod; so does the app. Its own guard ends it in any case."
+                f"the pod; so does the app. {_guarded(chosen)}"
             )
         )
     elif not wait:
@@ -110,6 +110,13 @@ def launch(
             one_line(f"{job.name} is launched. podium logs -f {job.id[:8]} follows it, podium opens the app.")
         )
     return FAILED if wait and job.status != Status.COMPLETED else 0
+
+
+def _guarded(spec: JobSpec) -> str:
+    """Who ends what was rented when nobody is there."""
+    if spec.distributed.nodes > 1:
+        return "A cluster may not be able to end itself: let one of them be at work until it is gone."
+    return "Its own guard ends it in any case."
 
 
 def _with_gpus(spec: JobSpec, gpu: str | None, count: int | None) -> JobSpec:

@@ -92,6 +92,8 @@ async def test_a_network_volume_binds_to_its_place_and_outlives_the_pod(
     with pytest.raises(BadInput, match=r"there is no volume 'models'.*The account has: none"):
         await controller.quote(spec(data, rent={"network_volume": "models"}))
     volume = runpod.account.rent_volume({"name": "models", "size": 100, "dataCenter": "US-KS-2"})
+    with pytest.raises(BadInput, match="leaves out secure, and a network volume"):
+        await controller.quote(spec(data, rent={"network_volume": "models", "clouds": ["community"]}))
     wanted = spec(data, rent={"network_volume": "models"})
     quote = await controller.quote(wanted)
     assert quote.volume is not None and quote.volume.id == volume["id"]
