@@ -15,7 +15,7 @@ TEXT = (Path(__file__).parents[1] / "docs" / "COMMANDS.md").read_text(encoding="
 SECTIONS = {
     match[1]: match[2]
     for match in re.finditer(
-        r"^### `podium ([a-z ]+?)(?: [^`a-z][^`]*)?`\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL
+        r"^### `podium ([a-z -]+?)(?: [^`a-z][^`]*)?`\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL
     )
 }
 

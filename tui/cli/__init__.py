@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "validate": "data:validate",
     "templates": "templates:templates",
     "score": "score:score",
+    "store": "hosting:store",
     "alerts": "alerts:alerts",
     "doctor": "doctor:doctor",
 }

@@ -34,7 +34,8 @@ def opened() -> Iterator[Store]:
         if store.standing:
             line(one_line(f"{store.standing} This is what was known here."), err=True)
         yield store
-        store.sync()
+        if not store.standing:
+            store.sync()
     finally:
         store.close()
 
