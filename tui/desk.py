@@ -122,6 +122,8 @@ class EngineDesk:
         self._taken = asyncio.Event()
         self._settled = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._account: Account | None = None
+        self._changed: Changed = lambda: None
 
     async def open(self, changed: Changed) -> None:
         """Open the store, show what it has, then reconnect to live jobs.
@@ -130,6 +132,7 @@ class EngineDesk:
         of this call: every snapshot tells of it.
         """
         self._loop = asyncio.get_running_loop()
+        self._changed = changed
         try:
             await self._open_store(changed)
             if self._store is not None:
@@ -176,6 +179,11 @@ class EngineDesk:
 
                 self._alarms = Alarms(self._home)
             snapshot = replace(snapshot, alarms=self._alarms.fresh(self._store))
+        if self._account is not None:
+            lost = [pod for pod in self._account.pods if pod.stray and pod.reapable]
+            hourly = sum(pod.per_hour or 0.0 for pod in lost)
+            totals = replace(snapshot.totals, strays=len(lost), strays_per_hour=hourly)
+            snapshot = replace(snapshot, totals=totals)
         if self._loop is not None and not self._taken.is_set():
             self._loop.call_soon_threadsafe(self._taken.set)
         return snapshot
@@ -231,9 +239,12 @@ class EngineDesk:
             raise PodiumError(self._trouble or "the runs are not open yet", "Try again in a moment.")
         try:
             async with asyncio.timeout(ASKED):
-                return await account(self._store, self._home)
+                found = await account(self._store, self._home)
         except TimeoutError:
             raise PodiumError(f"the provider did not answer in {ASKED:.0f} s", "r asks again.") from None
+        self._account = found
+        self._changed()
+        return found
 
     @property
     def launching(self) -> Launching:

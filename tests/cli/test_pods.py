@@ -169,6 +169,7 @@ def test_the_panel_of_the_app_shows_the_same_pods_and_ends_one_with_its_run(
             assert known.keys() == {ours.id, stray.id}
             assert known[ours.id].run == "support (completed)" and known[stray.id].stray
             assert known[stray.id].reapable and rented.strays == 1
+            assert desk.take(Question()).totals.strays == 1
             assert rented.per_hour == pytest.approx((ours.price_per_hour or 0) + (stray.price_per_hour or 0))
             await desk.carry_out(StopPod(known[stray.id]))
             assert {pod.id: pod.status for pod in (await desk.account()).pods}[stray.id] == "stopped"
