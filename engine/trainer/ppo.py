@@ -8,25 +8,22 @@ checkpoints keep, and a rollout in use is kept too: a resumed run equals one tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainingArguments, set_seed
-from transformers.trainer_utils import EvalLoopOutput
 
 from engine.job.spec import JobSpec
 from engine.trainer import lengths, memory, ppo_math, ppo_policy, ppo_prompts, ppo_rollout, ppo_value, rewards
-from engine.trainer.hooks import Batch, PodiumTrainer
+from engine.trainer.hooks import Batch
 from engine.trainer.lora import lora_config
 from engine.trainer.meter import Seen
 from engine.trainer.methods import Ingredients
+from engine.trainer.ppo_eval import DrawnEval
 from engine.trainer.ppo_prompts import Prompt
 from engine.trainer.ppo_rollout import MicroStep, Plan, Rollout
-from engine.trainer.stop import StopNow
 
 Tensor = Any
 Rows = list[dict[str, Any]]
@@ -47,7 +44,7 @@ class Prompts(Dataset):
         return planned
 
 
-class PPO(PodiumTrainer, Trainer):
+class PPO(DrawnEval, Trainer):
     """Proximal policy optimization on transformers' Trainer.
 
     Args:
@@ -56,8 +53,6 @@ class PPO(PodiumTrainer, Trainer):
         reference: The frozen reference model; None where adapters are switched off instead.
         options: What Trainer takes; `model` has its value head.
     """
-
-    control: Any
 
     def __init__(self, spec: JobSpec, tokenizer: Any, reference: Any | None, **options: Any) -> None:
         super().__init__(processing_class=tokenizer, **options)
@@ -85,12 +80,6 @@ class PPO(PodiumTrainer, Trainer):
             collate_fn=lambda planned: {"planned": planned[0]},
             generator=torch.Generator(),
         )
-
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """Batches of prompts; each process has its own."""
-        rows = self.eval_dataset if eval_dataset is None else eval_dataset
-        prompts = rows.prompts[self.args.process_index :: self.args.world_size]
-        return DataLoader(prompts, self.args.eval_batch_size, collate_fn=list, generator=torch.Generator())
 
     def plan(self) -> Plan:
         """The schedule of micro-steps."""
@@ -226,142 +215,6 @@ class PPO(PodiumTrainer, Trainer):
         """Not counted: what a plan's micro-step costs depends on its rollout."""
         return 0
 
-    @torch.no_grad()
-    def roll_out(self, number: int, prompts: list[Prompt]) -> Rollout:
-        """Draw a completion for each prompt, reward them, and prepare their updates."""
-        settings = self.settings
-        tokens, attention, mask, scores = self._draw(prompts)
-        parts = [
-            self._measure(
-                tokens[at : at + self.args.eval_batch_size],
-                attention[at : at + self.args.eval_batch_size],
-                mask,
-            )
-            for at in range(0, len(tokens), self.args.eval_batch_size)
-        ]
-        logprobs, reference, values = (torch.cat(part) * mask for part in zip(*parts, strict=True))
-        token_rewards = ppo_math.token_rewards(scores, logprobs, reference, mask, settings.beta)
-        advantages = ppo_math.advantages(token_rewards, values, mask, settings.gamma, settings.lam)
-        divergence = ppo_math.divergence(logprobs, reference)
-        return Rollout(
-            number=number,
-            tokens=tokens,
-            attention=attention,
-            mask=mask,
-            logprobs=logprobs,
-            values=values,
-            advantages=ppo_math.whitened(advantages, mask),
-            returns=(advantages + values) * mask,
-            figures=_figures(scores, divergence, mask),
-        )
-
-    def _measure(self, tokens: Tensor, attention: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities under policy and reference, and values, of a block of completions."""
-        said = self._speak(tokens, attention, mask.shape[1])
-        with self.accelerator.autocast():
-            reference = ppo_policy.reference_logprobs(
-                self.model, self.reference, tokens, attention, mask.shape[1], self.settings.temperature
-            )
-        return said.logprobs, reference, said.values
-
-    def _speak(self, tokens: Tensor, attention: Tensor, length: int) -> ppo_policy.Spoken:
-        with self.accelerator.autocast():
-            return ppo_policy.speak(
-                self.model, self.head, tokens, attention, length, self.settings.temperature
-            )
-
-    def _draw(self, prompts: list[Prompt]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Completions of prompts, drawn in blocks of the eval batch: tokens, attention, mask, scores."""
-        self.check_weights()
-        self.model.eval()
-        prompt, attention = ppo_prompts.padded(prompts, self.pad, self.args.device)
-        size, longest = self.args.eval_batch_size, self.settings.max_completion_length
-        blocks = []
-        for at in range(0, len(prompts), size):
-            with self.accelerator.autocast():
-                drawn = ppo_policy.draw(
-                    self.model,
-                    prompt[at : at + size],
-                    attention[at : at + size],
-                    length=longest,
-                    temperature=self.settings.temperature,
-                    stops=self.stops,
-                    pad=self.pad,
-                    check=self._leave_if_asked,
-                )[:, prompt.shape[1] :]
-            blocks.append(torch.nn.functional.pad(drawn, (0, longest - drawn.shape[1]), value=self.pad))
-        completions = torch.cat(blocks)
-        mask = ppo_prompts.up_to_end(completions, self.stops)
-        width = int(mask.sum(1).max())
-        completions, mask = completions[:, :width], mask[:, :width]
-        named = ppo_prompts.for_rewards(prompts, completions, mask, self.tokenizer)
-        scores = rewards.total(self.rewards, self.reward_weights, **named)
-        return (
-            torch.cat([prompt, torch.where(mask.bool(), completions, self.pad)], 1),
-            torch.cat([attention, mask], 1),
-            mask,
-            torch.tensor(scores, device=self.args.device),
-        )
-
-    def _leave_if_asked(self) -> None:
-        # Several ranks leave together, between steps.
-        if self.attempt.stop.requested and self.attempt.ranks.alone:
-            raise StopNow
-
-    @contextmanager
-    def _unspoilt(self) -> Iterator[None]:
-        """A rollout that SIGTERM cuts short leaves the random state as it was: it comes again."""
-        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        before, on_gpu = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
-        try:
-            yield
-        except StopNow:
-            torch.set_rng_state(before)
-            for device, state in zip(devices, on_gpu, strict=True):
-                torch.cuda.set_rng_state(state, device)
-            raise
-
-    # Evaluation: completions of the eval prompts, drawn with a fixed seed.
-
-    @torch.no_grad()
-    def evaluation_loop(
-        self,
-        dataloader: DataLoader,
-        description: str,
-        *rest: Any,
-        metric_key_prefix: str = "eval",
-        **options: Any,
-    ) -> EvalLoopOutput:
-        """Mean reward of a completion, mean divergence of a token from the reference, and the like."""
-        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        sums = torch.zeros(5, dtype=torch.float64, device=self.args.device)
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self.args.seed + self.args.process_index)
-            for prompts in dataloader:
-                sums += self._evaluate_batch(prompts)
-                self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
-        # Where ranks agree on going on, all are asked as often.
-        for _ in range(max(self.attempt.ranks.all(len(dataloader))) - len(dataloader)):
-            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
-        rows, tokens, reward, square, divergence = self.accelerator.reduce(sums, "sum").tolist()
-        figures = {
-            "reward": reward / rows,
-            "reward_std": max(square / rows - (reward / rows) ** 2, 0.0) ** 0.5,
-            "kl": divergence / tokens,
-            "response_length": tokens / rows,
-        }
-        named = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
-        return EvalLoopOutput(None, None, named, int(rows))
-
-    def _evaluate_batch(self, prompts: list[Prompt]) -> Tensor:
-        """Rows, tokens, rewards, their squares and divergences, summed over a batch."""
-        tokens, attention, mask, scores = self._draw(prompts)
-        logprobs, reference, _ = self._measure(tokens, attention, mask)
-        divergence = (ppo_math.divergence(logprobs, reference) * mask).sum()
-        scores = scores.double()
-        sums = [mask.new_tensor(len(scores)), mask.sum(), scores.sum(), scores.square().sum(), divergence]
-        return torch.stack([item.double() for item in sums])
-
     # Checkpoints: the value head and the rollout in use, besides what Trainer saves.
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
@@ -393,16 +246,6 @@ class PPO(PodiumTrainer, Trainer):
         head = f"{ppo_value.NAME}."
         missing = [name for name in load_result.missing_keys if not name.startswith(head)]
         super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
-
-
-def _figures(scores: Tensor, divergence: Tensor, mask: Tensor) -> dict[str, float]:
-    """A rollout's figures for the log."""
-    return {
-        "reward": float(scores.mean()),
-        "reward_std": float(scores.std(correction=0)),
-        "kl": float((divergence * mask).sum() / mask.sum()),
-        "response_length": float(mask.sum() / len(mask)),
-    }
 
 
 def trainer(job: Ingredients) -> PPO:

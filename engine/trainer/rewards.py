@@ -41,6 +41,17 @@ def reward_functions(spec: JobSpec) -> list[Reward]:
         from engine.trainer.reward_model import reward_model
 
         functions.append(reward_model(spec))
+    return _told_apart(functions)
+
+
+def _told_apart(functions: list[Reward]) -> list[Reward]:
+    """Functions of one name get numbers, so that the figures of each are told."""
+    seen: dict[str, int] = {}
+    for function in functions:
+        name = function.__name__
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            function.__name__ = f"{name}_{seen[name]}"
     return functions
 
 
@@ -51,19 +62,20 @@ def reward_weights(spec: JobSpec) -> list[float]:
     return [*weights, spec.rlhf.reward_model_weight] if spec.rlhf.reward_model is not None else weights
 
 
-def total(functions: Sequence[Reward], weights: Sequence[float], **batch: Any) -> list[float]:
-    """The weighted sum of all rewards of each completion.
+def each(functions: Sequence[Reward], **batch: Any) -> list[list[float]]:
+    """What every reward function gives each completion.
 
     Args:
         functions: The reward functions.
-        weights: Their weights.
         batch: What they are called with.
     """
-    sums = [0.0] * len(batch["completions"])
-    for function, weight in zip(functions, weights, strict=True):
-        for number, value in enumerate(function(**batch)):
-            sums[number] += weight * float(value)
-    return sums
+    return [[float(value) for value in function(**batch)] for function in functions]
+
+
+def total(each: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
+    """The weighted sum of all rewards of each completion."""
+    weighed = [[weight * value for value in values] for weight, values in zip(weights, each, strict=True)]
+    return [sum(values) for values in zip(*weighed, strict=True)]
 
 
 def named(reward: RewardSpec) -> Reward:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from engine.job.rewarding import RewardSpec
+from engine.job.spec import JobSpec, merged
 from engine.trainer import rewards
+from tests.trainer import jobs
 
 
 def reward(spec: Any, completion: Any, tokens: int = 0, **columns: Any) -> float:
@@ -54,9 +56,14 @@ def test_the_length_reward_counts_tokens(tokens: int, wanted: float) -> None:
 
 def test_rewards_are_summed_with_their_weights() -> None:
     functions = [rewards.named(RewardSpec(name="json_valid")), rewards.named(RewardSpec(name="distinct"))]
-    found = rewards.total(functions, [2.0, -1.0], prompts=["", ""], completions=["1", "a a"])
-    assert found == [2.0 - 1.0, 0.0 - 0.5]
+    found = rewards.each(functions, prompts=["", ""], completions=["1", "a a"])
+    assert found == [[1.0, 0.0], [1.0, 0.5]]
+    assert rewards.total(found, [2.0, -1.0]) == [2.0 - 1.0, 0.0 - 0.5]
 
 
-def test_a_function_is_called_by_its_name() -> None:
-    assert rewards.named(RewardSpec(name="length", target=3)).__name__ == "length"
+def test_a_function_is_called_by_its_name_and_namesakes_by_a_number() -> None:
+    twice = [{"name": "regex", "pattern": "a"}, "distinct", {"name": "regex", "pattern": "b"}]
+    changes = {"method": "rlhf", "rlhf": {"rewards": twice, "max_completion_length": 8}}
+    spec = JobSpec.model_validate(merged(jobs.SPEC, changes))
+    found = rewards.reward_functions(spec)
+    assert [function.__name__ for function in found] == ["regex", "distinct", "regex_2"]
