@@ -18,8 +18,9 @@ from engine.errors import TrainingError
 from engine.job.events import EventType, EventWriter, Status
 from engine.job.folder import JobFolder
 from engine.trainer import failures, log
-from engine.trainer.distributed import AGAIN, FAILED_FOR_GOOD, LOST, Again, Ranks, faltered, writer
+from engine.trainer.distributed import AGAIN, FAILED_FOR_GOOD, LOST, Again, Ranks, faltered
 from engine.trainer.stop import StopRequest
+from engine.trainer.writers import writer
 
 _PARTING: Final = 1.0
 """Seconds that rank 0 stays for other machines to hear why it goes."""

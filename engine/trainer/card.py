@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,17 @@ _UNSHOWN: Final = ("name", "limits", "pod", "tags", "finish")
 """Sections that say nothing of the model."""
 
 Evals = Mapping[int, Mapping[str, Any]]
+
+
+def started(events: Path) -> dict[str, Any]:
+    """What the newest `start` event told; empty where there is none."""
+    found: dict[str, Any] = {}
+    with events.open("rb") as file:
+        for line in file:
+            if b'"type":"start"' in line:
+                with contextlib.suppress(BadWireLine):
+                    found = dict(decode(line).data)
+    return found
 
 
 def evaluations(events: Path) -> dict[int, dict[str, Any]]:

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from engine.errors import PodiumError, TrainingError
-from engine.job.events import Event, EventType, EventWriter, Phase
 
 FAILED_FOR_GOOD: Final = 3
 """Exit status of a rank whose failure would come again."""
@@ -291,47 +290,3 @@ def faltered(error: BaseException) -> bool:
         return True
     known = type(error).__name__.startswith("Dist")
     return isinstance(error, RuntimeError) and (known or bool(_FALTERED.search(str(error))))
-
-
-def writer(ranks: Ranks, path: Path, attempt: int) -> EventWriter:
-    """What a rank writes events with: rank 0 all, another machine's first rank a few, the others none.
-
-    Raises:
-        OSError: The file can't be made.
-    """
-    if ranks.leads:
-        return EventWriter(path, attempt)
-    return NodeWriter(path, attempt) if ranks.local == 0 else Mute(attempt)
-
-
-class NodeWriter(EventWriter):
-    """Writes that another machine than the first is alive, what it is busy with, and how it ended."""
-
-    def put(self, type: str, step: int | None, data: Mapping[str, Any], *, sync: bool = False) -> Event:
-        """Write an event if it says so; of a logged step the phase is left."""
-        if type == EventType.TRAIN:
-            return super().put(EventType.PHASE, step, {"phase": Phase.TRAIN})
-        if type in (EventType.PHASE, EventType.STATE, EventType.RESULT, EventType.RECOVERY):
-            return super().put(type, step, data, sync=sync)
-        return unwritten(type, step, self.attempt)
-
-
-class Mute(EventWriter):
-    """Writes nothing."""
-
-    def __init__(self, attempt: int = 1) -> None:
-        self.attempt = attempt
-
-    def put(self, type: str, step: int | None, data: Mapping[str, Any], *, sync: bool = False) -> Event:
-        """Write nothing."""
-        return unwritten(type, step, self.attempt)
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-
-def unwritten(type: str, step: int | None, attempt: int) -> Event:
-    """An event that stands in no file."""
-    from datetime import UTC, datetime
-
-    return Event(0, datetime.now(UTC), attempt, type, step)

@@ -14,7 +14,8 @@ from trl import DPOConfig, DPOTrainer
 from engine.trainer.lora import lora_config
 from engine.trainer.meter import seen
 from engine.trainer.methods import Ingredients
-from engine.trainer.preference import columns, nothing_left
+from engine.trainer.preference import columns
+from engine.trainer.refusals import need_rows
 from engine.trainer.weighed import Weighed, WeighedEval, taken
 
 _BY_PAIR: Final = ("rewards/", "logps/")
@@ -64,6 +65,5 @@ def trainer(job: Ingredients) -> DPO:
         processing_class=tokenizer,
         peft_config=adapters,
     )
-    if not len(built.train_dataset) or not len(built.eval_dataset):
-        raise nothing_left(spec)
+    need_rows(spec, built.train_dataset, built.eval_dataset)
     return built

@@ -14,15 +14,15 @@ import shutil
 from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from engine.errors import TrainingError
-from engine.job.events import EventType, Phase, decode, number, plain
+from engine.job.events import EventType, Phase, number, plain
 from engine.job.folder import read_json, write_json
 from engine.job.spec import JobSpec
 from engine.trainer import checkpoints, failures, hub, log, memory, merge
 from engine.trainer.attempt import Attempt
-from engine.trainer.card import card, evaluations
+from engine.trainer.card import card, evaluations, started
 from engine.trainer.merge import Parity
 from engine.trainer.setup import Data
 
@@ -31,7 +31,7 @@ MERGED: Final = "merged"
 MADE: Final = "made.json"
 _ASIDE: Final = ".final.tmp"
 
-_FOR_RESUMING: Final = (
+FOR_RESUMING: Final = (
     "optimizer.pt",
     "optimizer.bin",
     "pytorch_model_fsdp.bin",
@@ -64,7 +64,8 @@ def finish(attempt: Attempt, best: checkpoints.Checkpoint, data: Data) -> None:
     made = read_json(final / MADE)
     pushed = _push(attempt, spec, best.step) if spec.finish.push_to_hub is not None else None
     newest = checkpoints.readable(attempt.folder)[0]
-    attempt.tell_peak(Phase.IDLE, newest.step)
+    attempt.peaks.turn(Phase.IDLE)
+    attempt.tell_peaks(newest.step)
     attempt.events.append(
         EventType.RESULT,
         newest.step,
@@ -92,17 +93,17 @@ def _make(attempt: Attempt, spec: JobSpec, best: checkpoints.Checkpoint, data: D
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         write_json(aside / MADE, {"checkpoint": best.sha256, "step": best.step})
-    _copy(best.path, aside / ADAPTER if spec.lora is not None else aside)
-    if spec.finish.merge and _parity(aside) is None:
+    copy_model(best.path, aside / ADAPTER if spec.lora is not None else aside)
+    if spec.finish.merge and parity_of(aside) is None:
         _merge(attempt, spec, aside, best, data)
     evals = evaluations(attempt.folder.events)
-    text = card(spec, _start(attempt), evals, best.step, _parity(aside))
+    text = card(spec, started(attempt.folder.events), evals, best.step, parity_of(aside))
     (aside / "README.md").write_text(text, encoding="utf-8")
     shutil.rmtree(attempt.folder.final, ignore_errors=True)
     aside.rename(attempt.folder.final)
 
 
-def _parity(made: Path) -> Parity | None:
+def parity_of(made: Path) -> Parity | None:
     """How the merged model there differs from the adapter; None where there is none, or not a whole one."""
     told = read_json(made / MADE).get("parity")
     if not isinstance(told, dict):
@@ -112,13 +113,12 @@ def _parity(made: Path) -> Parity | None:
     return Parity(**told | {name: number(told[name]) for name in floats} | {"quantized_loss": quantized})
 
 
-def _copy(source: Path, target: Path) -> None:
-    """The files of a checkpoint that are the model."""
-    names = [path.name for path in source.iterdir() if path.is_file()]
+def copy_model(source: Path, target: Path) -> None:
+    """Copy the files of a checkpoint, or of a folder, that are the model."""
     target.mkdir(exist_ok=True)
-    for name in names:
-        if not any(fnmatch(name, pattern) for pattern in _FOR_RESUMING):
-            shutil.copyfile(source / name, target / name)
+    for path in sorted(source.iterdir()):
+        if path.is_file() and not any(fnmatch(path.name, pattern) for pattern in FOR_RESUMING):
+            shutil.copyfile(path, target / path.name)
 
 
 def _merge(attempt: Attempt, spec: JobSpec, aside: Path, best: checkpoints.Checkpoint, data: Data) -> None:
@@ -174,13 +174,3 @@ def _leave_if_asked(attempt: Attempt) -> None:
     """What takes long is not begun after SIGTERM; the next attempt goes on here."""
     if attempt.stop.requested:
         raise SystemExit(0)
-
-
-def _start(attempt: Attempt) -> dict[str, Any]:
-    """What this attempt's `start` event told."""
-    found: dict[str, Any] = {}
-    with attempt.folder.events.open("rb") as file:
-        for line in file:
-            if b'"type":"start"' in line:
-                found = dict(decode(line).data)
-    return found

@@ -17,12 +17,11 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from safetensors.torch import load_file, save_file
 
 from engine.errors import TrainingError
 from engine.job.spec import JobSpec
+from engine.trainer import group_rollout, ppo_prompts, predictions, rewards
 from engine.trainer import lengths as lengths_of
-from engine.trainer import ppo_prompts, predictions, rewards
 from engine.trainer.hooks import Batch
 from engine.trainer.lora import lora_config
 from engine.trainer.meter import Seen
@@ -162,25 +161,14 @@ class Grouped(WeighedEval):
         """Each process's random state, and the completions that were drawn from it."""
         super()._save_rng_state(output_dir)
         if self.num_iterations > 1 and self._buffered_inputs is not None:
-            tensors: dict[str, Any] = {}
-            others = []
-            for number, batch in enumerate(self._buffered_inputs):
-                others.append({name: value for name, value in batch.items() if not torch.is_tensor(value)})
-                tensors |= {
-                    f"{number}.{name}": value.contiguous().clone()
-                    for name, value in batch.items()
-                    if torch.is_tensor(value)
-                }
-            notes = {"others": others, "figures": self._newest()}
-            told = {name: json.dumps(value) for name, value in notes.items()}
-            save_file(tensors, self._rollout_file(output_dir), told)
+            group_rollout.save(self._rollout_file(output_dir), self._buffered_inputs, self._newest())
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """The policy, and the completions in use."""
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         file = self._rollout_file(resume_from_checkpoint)
         if file.exists():
-            self._buffered_inputs, self._rollout_figures = _rollout(file, str(self.args.device))
+            self._buffered_inputs, self._rollout_figures = group_rollout.load(file, self.args.device)
 
     def _rollout_file(self, folder: str) -> Path:
         rank = f"_{self.args.process_index}" if self.args.world_size > 1 else ""
@@ -201,19 +189,6 @@ class _InOrder:
         epoch = int(self._trainer.state.epoch or 0)
         self._sampler.generator.manual_seed(self._trainer.args.seed + epoch)
         return iter(self._sampler)
-
-
-def _rollout(file: Path, device: str) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """The micro-batches of a rollout as they were saved, and its figures."""
-    from safetensors import safe_open
-
-    with safe_open(file, "pt") as opened:
-        notes = opened.metadata() or {}
-    batches: list[dict[str, Any]] = json.loads(notes["others"])
-    for name, value in load_file(file, device).items():
-        number, key = name.split(".", 1)
-        batches[int(number)][key] = value
-    return batches, json.loads(notes.get("figures", "{}"))
 
 
 def _random_state() -> tuple[Any, list[Any]]:

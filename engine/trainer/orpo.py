@@ -14,7 +14,8 @@ from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 from engine.trainer.lora import lora_config
 from engine.trainer.meter import Seen
 from engine.trainer.methods import Ingredients
-from engine.trainer.preference import columns, nothing_left
+from engine.trainer.preference import columns
+from engine.trainer.refusals import need_rows
 from engine.trainer.weighed import Weighed, WeighedEval
 
 
@@ -81,8 +82,7 @@ def trainer(job: Ingredients) -> ORPO:
     )
     built.train_dataset = _answered(built.train_dataset)
     built.eval_dataset = _answered(built.eval_dataset)
-    if not len(built.train_dataset) or not len(built.eval_dataset):
-        raise nothing_left(spec)
+    need_rows(spec, built.train_dataset, built.eval_dataset)
     return built
 
 

@@ -9,6 +9,7 @@ import torch
 
 from engine.errors import TrainingError
 from engine.job.spec import JobSpec
+from engine.trainer.refusals import need_chat_template
 
 Tensor = Any
 _NO_COLUMNS = ("prompt", "prompts", "completion", "completions", "completion_ids")
@@ -53,12 +54,7 @@ def _prompt(row: dict[str, Any], tokenizer: Any) -> Prompt:
     columns = {name: value for name, value in row.items() if name not in _NO_COLUMNS}
     if isinstance(given, str):
         return Prompt(given, list(tokenizer(given)["input_ids"]), columns)
-    if not tokenizer.chat_template:
-        raise TrainingError(
-            "tokenizer",
-            "the tokenizer has no chat template, which prompts of messages need",
-            "Set model.chat_template, or use the instruct model, or prompts of text.",
-        )
+    need_chat_template(tokenizer, "prompts", "prompts of text")
     text = tokenizer.apply_chat_template(given, add_generation_prompt=True, tokenize=False)
     return Prompt(given, list(tokenizer(text, add_special_tokens=False)["input_ids"]), columns)
 

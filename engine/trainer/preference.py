@@ -6,8 +6,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from engine.errors import TrainingError
-from engine.job.spec import JobSpec
+from engine.trainer.refusals import need_chat_template
 
 Rows = list[dict[str, Any]]
 
@@ -18,20 +17,7 @@ def columns(rows: Rows, tokenizer: Any) -> Dataset:
     Raises:
         TrainingError: Of kind `tokenizer`: messages, but no chat template.
     """
-    if isinstance(rows[0]["prompt"], list) and not tokenizer.chat_template:
-        raise TrainingError(
-            "tokenizer",
-            "the tokenizer has no chat template, which rows of messages need",
-            "Set model.chat_template, or use the instruct model, or rows of text.",
-        )
+    if isinstance(rows[0]["prompt"], list):
+        need_chat_template(tokenizer, "rows", "rows of text")
     names = ("prompt", "chosen", "rejected")
     return Dataset.from_list([{name: row[name] for name in names} for row in rows])
-
-
-def nothing_left(spec: JobSpec) -> TrainingError:
-    """The error for data whose prompts leave no room for an answer."""
-    return TrainingError(
-        "dataset",
-        f"no answer is left within max_length {spec.training.max_length}: there is nothing to learn from",
-        "Raise training.max_length or shorten the prompts.",
-    )

@@ -11,18 +11,17 @@ import json
 import shutil
 import sys
 from dataclasses import asdict
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import PodiumError, TrainingError
 from engine.job import dataset
-from engine.job.events import decode, plain
+from engine.job.events import plain
 from engine.job.folder import JobFolder, read_json, write_json
 from engine.job.spec import JobSpec
 from engine.trainer import checkpoints, failures, hub, log, merge
-from engine.trainer.card import card, evaluations
-from engine.trainer.finish import _FOR_RESUMING, ADAPTER, MADE, MERGED, _parity
+from engine.trainer.card import card, evaluations, started
+from engine.trainer.finish import ADAPTER, MADE, MERGED, copy_model, parity_of
 
 PLACE: Final = "deploy"
 """Below the job's folder: what was made to be published."""
@@ -70,7 +69,7 @@ def model_of(folder: JobFolder, path: Path) -> Path:
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     parity = _fill(folder, spec, checkpoint, aside)
-    text = card(spec, _start(folder), evaluations(folder.events), checkpoint.step, parity)
+    text = card(spec, started(folder.events), evaluations(folder.events), checkpoint.step, parity)
     (aside / "README.md").write_text(text, encoding="utf-8")
     write_json(aside / MADE, {"checkpoint": checkpoint.sha256, "step": checkpoint.step})
     shutil.rmtree(target, ignore_errors=True)
@@ -83,23 +82,23 @@ def _fill(
 ) -> merge.Parity | None:
     """Put the whole model there; how a merged one differs from the adapter."""
     if spec.lora is None:
-        _copy(checkpoint.path, target)
+        copy_model(checkpoint.path, target)
         return None
     made = folder.final
     if read_json(made / MADE).get("checkpoint") == checkpoint.sha256 and (made / MERGED).is_dir():
-        _copy(made / MERGED, target)
-        return _parity(made)
+        copy_model(made / MERGED, target)
+        return parity_of(made)
     adapter = target.with_name(f".{target.name}.{ADAPTER}")
     merged = target.with_name(f".{target.name}.{MERGED}")
     try:
         shutil.rmtree(adapter, ignore_errors=True)
         adapter.mkdir()
-        _copy(checkpoint.path, adapter)
+        copy_model(checkpoint.path, adapter)
         log.line(f"merging checkpoint-{checkpoint.step} into {spec.model.name}")
         rows, format = _rows(folder, spec)
         parity = merge.merge(spec, folder, adapter, merged, rows, format)
         log.line(f"merged: {json.dumps(plain(asdict(parity)))}")
-        _copy(merged, target)
+        copy_model(merged, target)
     finally:
         shutil.rmtree(adapter, ignore_errors=True)
         shutil.rmtree(merged, ignore_errors=True)
@@ -113,23 +112,6 @@ def _rows(folder: JobFolder, spec: JobSpec) -> tuple[list[dataset.Row], str]:
     if folder.eval_dataset.exists():
         return dataset.read(folder.eval_dataset, given.format, **demands).rows, given.format
     return dataset.split(given, spec.dataset, spec.training.seed)[1], given.format
-
-
-def _copy(source: Path, target: Path) -> None:
-    """The files that are the model."""
-    for path in sorted(source.iterdir()):
-        if path.is_file() and not any(fnmatch(path.name, pattern) for pattern in _FOR_RESUMING):
-            shutil.copyfile(path, target / path.name)
-
-
-def _start(folder: JobFolder) -> dict[str, Any]:
-    """What the latest `start` event told."""
-    found: dict[str, Any] = {}
-    with folder.events.open("rb") as file:
-        for line in file:
-            if b'"type":"start"' in line:
-                found = dict(decode(line).data)
-    return found
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from trl import SFTConfig, SFTTrainer
 from trl.chat_template_utils import get_training_chat_template
 
 from engine.errors import TrainingError
-from engine.job.spec import JobSpec
 from engine.trainer import examples
 from engine.trainer.lora import lora_config
 from engine.trainer.methods import Ingredients
+from engine.trainer.refusals import need_chat_template, nothing_left
 from engine.trainer.weighed import Weighed, WeighedEval, taken
 
 Rows = list[dict[str, Any]]
@@ -74,10 +74,10 @@ def trainer(job: Ingredients) -> SFT:
         )
     except (RuntimeError, StopIteration, IndexError) as error:
         if "assistant" in str(error) or isinstance(error, (StopIteration, IndexError)):
-            raise _all_masked(spec) from error
+            raise nothing_left(spec) from error
         raise
     if not _any_label(built.train_dataset) or not _any_label(built.eval_dataset):
-        raise _all_masked(spec)
+        raise nothing_left(spec)
     return built
 
 
@@ -105,12 +105,7 @@ def _instruction(row: dict[str, Any], chat: bool) -> dict[str, Any]:
 
 def _check_template(tokenizer: Any) -> None:
     """Can the chat template say which tokens are the assistant's?"""
-    if not tokenizer.chat_template:
-        raise TrainingError(
-            "tokenizer",
-            "the tokenizer has no chat template, which rows of messages need",
-            "Set model.chat_template, or use the instruct model, or prompt and completion rows.",
-        )
+    need_chat_template(tokenizer, "rows", "prompt and completion rows")
     try:
         get_training_chat_template(tokenizer)
     except ValueError:
@@ -124,11 +119,3 @@ def _check_template(tokenizer: Any) -> None:
 def _any_label(dataset: Dataset) -> bool:
     """Is there a token to learn from?"""
     return any(any(label != -100 for label in row["labels"]) for row in dataset)
-
-
-def _all_masked(spec: JobSpec) -> TrainingError:
-    return TrainingError(
-        "dataset",
-        f"no answer is left within max_length {spec.training.max_length}: there is nothing to learn from",
-        "Raise training.max_length or shorten the prompts.",
-    )
