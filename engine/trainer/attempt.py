@@ -78,13 +78,18 @@ class Attempt:
         return every > 0 and (step == 1 or step % every == 0)
 
     def phase(self, phase: Phase, step: int | None = None, **about: Any) -> None:
-        """Tell what the job is busy with now, and the most GPU memory that it took before."""
-        self.tell_peak(phase, step)
+        """Tell what the job is busy with now, and the most GPU memory that it took before.
+
+        Several ranks tell that later, together: not all of them come to every phase.
+        """
+        self.peaks.turn(phase)
+        if self.ranks.alone:
+            self.tell_peaks(step)
         self.events.append(EventType.PHASE, step, phase=phase, **about)
 
-    def tell_peak(self, phase: Phase, step: int | None = None) -> None:
-        """Tell the most GPU memory that was taken before a phase, where that is news."""
-        if (took := self.peaks.turn(phase)) is not None:
+    def tell_peaks(self, step: int | None = None) -> None:
+        """Tell the most GPU memory that phases took, where that is news; all ranks that train must ask."""
+        for took in self.peaks.news(self.ranks):
             self.events.append(EventType.MEMORY, step, **took)
 
     def alert(

@@ -16,6 +16,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NEARLY_FULL = 32 << 20
 """Bytes of free disk under which a failed write is blamed on the disk."""
 
+_FAILED_WRITES = ("PytorchStreamWriter", "inline_container.cc", "iostream error")
+"""What torch says of a file that it could not write."""
+
 _OUT_OF_MEMORY = (
     "CUDA out of memory",
     "CUDA error: out of memory",
@@ -96,7 +99,8 @@ def _disk_full(error: BaseException, folder: JobFolder) -> bool:
         return error.errno in _FULL
     if "No space left on device" in str(error) or "os error 28" in str(error):
         return True
-    writes = "PytorchStreamWriter" in str(error) or type(error).__name__ == "SafetensorError"
+    told = str(error)
+    writes = type(error).__name__ == "SafetensorError" or any(text in told for text in _FAILED_WRITES)
     return writes and shutil.disk_usage(folder.path).free < _NEARLY_FULL
 
 

@@ -6,6 +6,7 @@ Everything is read through a device with the functions of `torch.cuda`; there is
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -97,13 +98,14 @@ class Peaks:
         self._cuda = cuda
         self._phase: str | None = None
         self._told: dict[str, float] = {}
+        self._news: dict[str, tuple[Reading, ...]] = {}
 
     def now(self) -> float | None:
         """The most in use on any GPU since the phase began, GB; None without a GPU."""
         return max((each.peak_gb for each in readings(self._cuda)), default=None)
 
-    def turn(self, phase: str) -> dict[str, Any] | None:
-        """Another phase begins. What the one that ends took at most, where that is more than was told."""
+    def turn(self, phase: str) -> None:
+        """Another phase begins; what the one that ends took is news where it is more than was told."""
         ended, self._phase = self._phase, phase
         found = readings(self._cuda)
         cuda = device() if self._cuda is None else self._cuda
@@ -111,9 +113,23 @@ class Peaks:
             for each in found:
                 cuda.reset_peak_memory_stats(each.index)
         if ended is None or not found:
-            return None
+            return
         most = max(each.peak_gb for each in found)
-        if most <= self._told.get(ended, 0.0) * _NEWS:
-            return None
-        self._told[ended] = most
-        return {"phase": ended, "gpus": [asdict(each) for each in found]}
+        if most > self._told.get(ended, 0.0) * _NEWS:
+            self._told[ended], self._news[ended] = most, found
+
+    def news(self, ranks: Ranks) -> list[dict[str, Any]]:
+        """What was not told yet, by phase, of every GPU that the job trains on; with several all must ask."""
+        mine, self._news = self._news, {}
+        if ranks.alone:
+            return [_event(phase, found) for phase, found in mine.items()]
+        own = {phase: found[ranks.local % len(found)] for phase, found in mine.items()}
+        told: dict[str, list[Reading]] = {}
+        for rank, theirs in enumerate(ranks.all(own)):
+            for phase, reading in theirs.items():
+                told.setdefault(phase, []).append(replace(reading, index=rank))
+        return [_event(phase, found) for phase, found in told.items()]
+
+
+def _event(phase: str, found: Iterable[Reading]) -> dict[str, Any]:
+    return {"phase": phase, "gpus": [asdict(each) for each in found]}

@@ -16,6 +16,7 @@ from engine.job.events import EventType, Phase
 from engine.job.sections import PredictionsSpec
 from engine.trainer import failures, likeness, log, memory
 from engine.trainer.attempt import Attempt
+from engine.trainer.stop import StopNow
 from engine.trainer.validators import validators, verdict
 
 if TYPE_CHECKING:
@@ -94,27 +95,42 @@ class Predictor(_Base):
         self._asked_at = -1
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Tell which validators can't be had, once an attempt."""
+        """Tell which validators can't be had, once an attempt; ask what the last one was cut off from."""
         for problem in self._lacking:
             self.attempt.alert("validator", problem, "warning", state.global_step)
+        if self.attempt.progress.asked is not None:
+            self.ask(state, self.attempt.progress.asked)
+            self._leave_if_asked()
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After an evaluation."""
         if self.spec.every == "eval":
-            self.ask(state)
+            self.ask(state, self.attempt.progress.asked or 0)
+            self._leave_if_asked()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After an epoch."""
         if self.spec.every == "epoch":
             self.ask(state)
+            self._end_if_asked(control)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After an optimizer step."""
         if isinstance(self.spec.every, int) and state.global_step % self.spec.every == 0:
             self.ask(state)
+            self._end_if_asked(control)
 
-    def ask(self, state: Any) -> None:
-        """Ask all samples, and go on training as if nothing had been."""
+    def _leave_if_asked(self) -> None:
+        if self.attempt.leaving():
+            raise StopNow
+
+    def _end_if_asked(self, control: Any) -> None:
+        """Leave, but first let the step be logged."""
+        if self.attempt.leaving():
+            control.should_save = control.should_training_stop = True
+
+    def ask(self, state: Any, first: int = 0) -> None:
+        """Ask all samples, or those from one on, and go on training as if nothing had been."""
         attempt, step = self.attempt, state.global_step
         # Of a model that is split among ranks each holds a part: all ask, and one tells.
         if not (state.is_world_process_zero or self._split) or self._leave() or step == self._asked_at:
@@ -123,7 +139,7 @@ class Predictor(_Base):
         with attempt.meter.paused():
             attempt.phase(Phase.PREDICT, step)
             try:
-                self._ask(step, state.epoch)
+                self._ask(step, state.epoch, first)
             # Whatever goes wrong here, training must not: what was bought is the training.
             except Exception as error:  # noqa: BLE001
                 told = f"predictions failed: {failures.first_line(error)}"
@@ -131,20 +147,22 @@ class Predictor(_Base):
             memory.free()
             attempt.phase(Phase.TRAIN, step)
 
-    def _ask(self, step: int, epoch: float | None) -> None:
+    def _ask(self, step: int, epoch: float | None, first: int) -> None:
         import torch
 
-        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        attempt, model = self.attempt, self.trainer.accelerator.unwrap_model(self.trainer.model)
         memory.free()
         modes = {module: module.training for module in model.modules()}
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         exact, asked = 0, 0
+        attempt.progress.asked = None
         try:
             model.eval()
             with torch.random.fork_rng(devices), torch.no_grad(), self.trainer.accelerator.autocast():
-                for index, item in enumerate(self.samples):
+                for index, item in list(enumerate(self.samples))[first:]:
                     said = answer(model, self.tokenizer, item, self.spec.max_new_tokens, self._leave)
                     if self._leave():
+                        attempt.progress.asked = index
                         return
                     marks = self._marks(item, said)
                     self._tell(step, epoch, index, item, said, marks)

@@ -29,6 +29,7 @@ class Progress:
         evals_without_better: Evaluations since the best score.
         finished: Did early stopping end the training?
         shrunk: Training settings that differ from the spec's because memory ran out.
+        asked: Predictions that this step has, where SIGTERM cut them off; None where none are owed.
     """
 
     scorer: RunScorer = field(default_factory=RunScorer)
@@ -40,6 +41,7 @@ class Progress:
     evals_without_better: int = 0
     finished: bool = False
     shrunk: dict[str, Any] = field(default_factory=dict)
+    asked: int | None = None
 
     def save(self, folder: Path) -> None:
         """Write it into a checkpoint's folder."""
@@ -53,6 +55,7 @@ class Progress:
             "evals_without_better": self.evals_without_better,
             "finished": self.finished,
             "shrunk": self.shrunk,
+            "asked": self.asked,
         }
         write_json(folder / FILE, plain(values))
 

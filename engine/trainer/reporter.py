@@ -11,7 +11,8 @@ from engine.trainer.attempt import Attempt
 from engine.trainer.divergence import ALARMS, Diverged
 from engine.trainer.hooks import announce, rotate
 from engine.trainer.stop import StopNow
-from scorer import order_key
+from scorer import Score, order_key
+from scorer.score import FORMULA_DPO, FORMULA_REWARD
 from scorer.trend import TrendName
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ _COUNTED_HERE: Final = ("num_tokens", "num_input_tokens_seen", "epoch")
 _TIMING: Final = ("_runtime", "_per_second", "_time")
 _LARGEST_EXPONENT: Final = 700.0
 """e to the power of more overflows."""
+
+_PARTS: Final = {FORMULA_REWARD: ("reward", "kl"), FORMULA_DPO: ("loss", "gap", "accuracy", "bonus")}
+"""What the parts of a score are called where its formula has others than the first one's."""
 
 _ALARMS: Final[dict[str, tuple[str, Literal["warning", "error"]]]] = {
     TrendName.NAN: ("loss_nan", "error"),
@@ -140,12 +144,13 @@ class Reporter(_Base):
             score=attempt.score.to_json(),
             eval_seconds=metrics.get("eval_runtime"),
         )
+        attempt.tell_peaks(step)
         if losses := getattr(self.trainer, "example_losses", ()):
             # Several ranks, or other batches, see the examples in another order.
             order = f"{args.world_size}x{args.eval_batch_size}" if args.world_size > 1 else "rows"
             attempt.events.append(EventType.EXAMPLES, step, order=order, losses=examples.told(losses))
         told = log.figures(eval_loss=eval_loss, eval_reward=reward, score=attempt.score.total)
-        log.line(f"step {step}  {told}")
+        log.line(f"step {step}  {told}  {_parts(attempt.score)}")
         if eval_loss is not None:
             self._judge(step)
         self._stop_early(step, control)
@@ -215,6 +220,15 @@ def _eval_figures(metrics: dict[str, Any]) -> dict[str, Any]:
         figures.pop("eval_loss", None)
         return figures
     return figures | _perplexity("perplexity", _cross_entropy(metrics, "eval_"))
+
+
+def _parts(score: Score) -> str:
+    """What a score is the sum of, in brackets; or why it is none."""
+    if score.reason:
+        return f"({score.reason})"
+    names = _PARTS.get(score.formula, ("loss", "gap", "perplexity", "bonus"))
+    values = (score.eval_loss, score.gap, score.perplexity, score.bonus)
+    return f"({log.figures(**dict(zip(names, values, strict=False)))})"
 
 
 def _cross_entropy(figures: dict[str, Any], prefix: str = "") -> float | None:

@@ -79,6 +79,7 @@ def run(folder: JobFolder, events: EventWriter, stop: StopRequest, ranks: Ranks 
         elif not _goes_on(attempt):
             outcome = Outcome.FINISHED
             break
+    attempt.tell_peaks()
     if outcome is Outcome.FINISHED:
         _finish(attempt, data)
     else:
@@ -146,13 +147,13 @@ def _train(attempt: Attempt, data: setup.Data) -> Outcome:
         return Outcome.STOPPED
     try:
         if done:
-            if owed and resumed is not None:
+            if resumed is not None and (owed or attempt.progress.asked is not None):
                 trainer.evaluate_checkpoint(resumed.path)
             return Outcome.FINISHED
         trainer.args.eval_on_start = owed
         trainer.train(resume_from_checkpoint=str(resumed.path) if resumed is not None else None)
     except StopNow:
-        if not done:
+        if resumed is None or trainer.state.global_step > resumed.step:
             trainer.save_now()
         return _stopped(trainer)
     except Diverged as seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import time
@@ -122,6 +123,23 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint_whole(
     steps = checkpoints.steps(folder)
     assert steps
     assert not any(checkpoints.damage(folder.checkpoint(step)) for step in steps)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "[enforce fail at inline_container.cc:672] . unexpected pos 8448 vs 8342",
+        "basic_ios::clear: iostream error",
+        "PytorchStreamWriter failed writing file data/2: file write failed",
+    ],
+)
+def test_a_write_that_failed_is_blamed_on_the_disk_where_it_is_full(
+    told: str, small_disk: Path, tmp_path: Path
+) -> None:
+    found = failures.classify(RuntimeError(told), JobFolder(small_disk))
+    assert found is not None and found.kind == "disk_full"
+    if shutil.disk_usage(tmp_path).free > 1 << 30:
+        assert failures.classify(RuntimeError(told), JobFolder(tmp_path)) is None
 
 
 def test_no_permission_names_the_file(tmp_path: Path) -> None:

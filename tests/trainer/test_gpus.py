@@ -89,6 +89,29 @@ def test_each_phases_peak_is_told_for_every_gpu_when_it_ends_and_when_it_grows(t
     assert told == [("load", [5, 1]), ("train", [7, 8]), ("eval", [2, 2]), ("eval", [2, 3])]
 
 
+def test_ranks_tell_the_peaks_of_all_their_gpus_when_all_are_asked(tmp_path: Path) -> None:
+    """Rank 0 alone comes to the predictions, and waits for nobody there."""
+
+    class Lead(Ranks):
+        def all(self, value: Any) -> list[Any]:
+            return [value, {"train": Reading(1, 0.0, 0.0, 8.0, 9.0), "load": Reading(1, 0.0, 0.0, 2.0, 3.0)}]
+
+    folder, device = jobs.make_job(tmp_path / "a"), Device()
+    attempt = jobs.attempt_at(folder)
+    attempt.peaks, attempt.ranks = Peaks(device), Lead(rank=0, world=2)
+    for phase, size in ((Phase.LOAD, 1), (Phase.TRAIN, 7), (Phase.PREDICT, 3), (Phase.TRAIN, 0)):
+        attempt.phase(phase, 1)
+        device.take(0, size * 10**9)
+        device.take(0, -size * 10**9)
+    assert jobs.events(folder, "memory") == []
+    attempt.tell_peaks(4)
+    told = {
+        event.data["phase"]: [(gpu["index"], gpu["peak_gb"]) for gpu in event.data["gpus"]]
+        for event in jobs.events(folder, "memory")
+    }
+    assert told == {"load": [(0, 1), (1, 2)], "train": [(0, 7), (1, 8)], "predict": [(0, 3)]}
+
+
 def test_without_a_gpu_nothing_is_told(tmp_path: Path) -> None:
     folder = jobs.make_job(tmp_path / "a")
     attempt = jobs.attempt_at(folder)

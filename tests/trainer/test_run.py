@@ -201,6 +201,17 @@ def test_the_log_is_readable_lines_and_nothing_else(trained: Trained) -> None:
     assert any(re.search(r"  step 2  loss \d\.\d{4}  grad_norm \d\.\d{4}  lr \S+$", line) for line in lines)
 
 
+def test_each_score_stands_in_the_log_with_its_parts(trained: Trained) -> None:
+    for event in jobs.events(trained.folder, "eval"):
+        score = event.data["score"]
+        (line,) = [text for text in trained.log.splitlines() if f"step {event.step}  eval_loss" in text]
+        told = dict(re.findall(r"(\w+) (-?[\d.]+(?:e[-+]\d+)?)", line))
+        assert float(told["score"]) == pytest.approx(score["total"], abs=1e-4)
+        assert [float(told[name]) for name in ("loss", "gap", "perplexity", "bonus")] == pytest.approx(
+            [score[name] for name in ("eval_loss", "gap", "perplexity", "bonus")], abs=1e-4
+        )
+
+
 def test_nothing_is_left_but_the_jobs_own_files(trained: Trained) -> None:
     names = {path.name for path in trained.folder.path.iterdir()}
     assert names == {"job.json", "dataset.jsonl", "events.jsonl", "base", "checkpoints", "control", "final"}
