@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from engine.job.folder import JobFolder
 from tests.trainer import jobs
+from tests.trainer.methods import job_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     process = jobs.start(folder)
     log, _ = process.communicate(timeout=300)
     return Trained(folder, process.returncode, log)
+
+
+ByMethod = Callable[[str], JobFolder]
+"""`by_method("dpo")`: a job of that method, trained without a rehearsal."""
+
+
+@pytest.fixture(scope="session")
+def by_method(tmp_path_factory: pytest.TempPathFactory) -> ByMethod:
+    """Jobs of `methods.METHODS`, each trained when somebody asks for it first."""
+
+    @cache
+    def trained_by(name: str) -> JobFolder:
+        folder = job_of(name, tmp_path_factory.mktemp(name) / "job", {"training": {"rehearsal": False}})
+        jobs.run_here(folder)
+        return folder
+
+    return trained_by
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from engine.job import dataset
 from engine.job.events import Event, EventWriter, decode
 from engine.job.folder import JobFolder, write_json
 from engine.job.spec import JobSpec, merged
+from engine.trainer import checkpoints
 from engine.trainer.attempt import Attempt
 from engine.trainer.stop import StopRequest
 
@@ -68,6 +70,17 @@ def make_job(
     spec = JobSpec.model_validate(merged(SPEC, changes or {}))
     write_json(folder.spec, spec.to_json())
     dataset.write_jsonl(rows() if data is None else data, folder.dataset)
+    return folder
+
+
+def at_step(trained: JobFolder, step: int, place: Path) -> JobFolder:
+    """A copy of a trained job as a crash after a step left it: no later checkpoint, and no end."""
+    folder = JobFolder(place)
+    shutil.copytree(trained.path, folder.path)
+    shutil.rmtree(folder.final)
+    for later in checkpoints.steps(folder):
+        if later > step:
+            checkpoints.remove(checkpoints.read(folder.checkpoint(later)))
     return folder
 
 

@@ -15,10 +15,14 @@ from typing import Any
 import psutil
 import pytest
 
+from engine.errors import TrainingError
+from engine.job.events import Event
 from engine.job.folder import JobFolder, read_json, write_json
 from engine.supervisor.process import end_leftovers
+from engine.trainer import checkpoints
 from tests.processes import contiguous, until
 from tests.trainer import jobs
+from tests.warm import Nursery
 
 pytestmark = pytest.mark.training
 
@@ -89,12 +93,19 @@ def once(folder: JobFolder, type: str) -> None:
     assert len(steps) == len(set(steps)), f"{type} events came twice: {steps}"
 
 
-def test_two_ranks_learn_what_one_does_and_tell_it_once(tmp_path: Path, machines: Machines) -> None:
+def forked(warm: Nursery) -> dict[str, str]:
+    """The environment in which ranks are forked from a process that has loaded torch."""
+    return {**warm.environment, "PYTHONPATH": os.pathsep.join([warm.environment["PYTHONPATH"], str(ROOT)])}
+
+
+def test_two_ranks_learn_what_one_does_and_tell_it_once(
+    tmp_path: Path, machines: Machines, warm: Nursery
+) -> None:
     one = jobs.make_job(tmp_path / "one", training(batch_size=4))
     jobs.run_here(one)
     changes = {**training(batch_size=2, eval_batch_size=2), "distributed": {"processes": 2}}
     two = jobs.make_job(tmp_path / "two", changes)
-    assert machines.start(two).wait(300) == 0
+    assert machines.start(two, **forked(warm)).wait(300) == 0
     assert read_json(two.exit)["status"] == "completed", two.log.read_text()
     assert_same(two, one)
     assert contiguous(jobs.events(two))
@@ -114,7 +125,7 @@ def test_two_ranks_learn_what_one_does_and_tell_it_once(tmp_path: Path, machines
 
 
 def test_a_rank_lost_on_another_machine_ends_the_attempt_and_both_go_on_from_the_checkpoint(
-    tmp_path: Path, machines: Machines
+    tmp_path: Path, machines: Machines, warm: Nursery
 ) -> None:
     settings = {"max_steps": 120, "eval_steps": 20, "log_steps": 10, "keep_checkpoints": 9}
     one = jobs.make_job(tmp_path / "one", training(batch_size=4, **settings))
@@ -133,7 +144,7 @@ def test_a_rank_lost_on_another_machine_ends_the_attempt_and_both_go_on_from_the
         hosts.append(folder)
     first, second = hosts
     # The second machine is there sooner, and waits.
-    supervisors = [machines.start(folder) for folder in reversed(hosts)]
+    supervisors = [machines.start(folder, **forked(warm)) for folder in reversed(hosts)]
     until(lambda: first.checkpoint(20).exists(), "a checkpoint", 240)
     (rank,) = ranks_of(second)
     rank.send_signal(signal.SIGKILL)
@@ -220,6 +231,13 @@ def test_ranks_that_split_the_model_learn_the_same_and_save_whole_checkpoints(
     for name, weights in expected.items():
         torch.testing.assert_close(whole[name], weights, rtol=1e-3, atol=1e-4, msg=name)
     assert not list(two.final.glob("*.bin"))
+    # One rank alone can't take the optimizer in, and says so at once.
+    checkpoints.remove(checkpoints.read(two.checkpoint(14)))
+    write_json(two.spec, read_json(two.spec) | {"distributed": {"processes": 1}})
+    with pytest.raises(
+        TrainingError, match=r"checkpoint-12 was saved by ranks that split the model \(fsdp\)"
+    ):
+        jobs.run_here(two, 2)
 
 
 NARROW = """
@@ -227,24 +245,36 @@ import os
 if os.environ.get("RANK") == "1":
     import torch
     def refuse(module, args):
-        if isinstance(module, torch.nn.Embedding) and module.training and args[0].shape[0] > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        if isinstance(module, torch.nn.Embedding) and module.training:
+            if args[0].shape[0] > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+            if os.path.exists(os.environ["POISON"]):
+                os.remove(os.environ["POISON"])
+                module.weight.data.fill_(float("nan"))
     torch.nn.modules.module.register_module_forward_pre_hook(refuse)
 """
 
 
-def test_memory_that_runs_out_on_one_rank_shrinks_all_and_requests_reach_all(
+def test_memory_that_runs_out_and_losses_that_are_none_on_one_rank_turn_all_and_requests_reach_all(
     tmp_path: Path, machines: Machines
 ) -> None:
     (tmp_path / "narrow").mkdir()
     (tmp_path / "narrow" / "sitecustomize.py").write_text(NARROW)
     changes = {
-        **training(batch_size=2, eval_batch_size=1, max_steps=100_000, eval_steps=5_000, log_steps=5),
+        **training(
+            batch_size=2,
+            eval_batch_size=1,
+            max_steps=100_000,
+            eval_steps=50,
+            log_steps=5,
+            on_divergence="rollback",
+        ),
         "distributed": {"processes": 2},
     }
     folder = jobs.make_job(tmp_path / "job", changes)
     path = os.pathsep.join([str(tmp_path / "narrow"), str(ROOT)])
-    supervisor = machines.start(folder, PYTHONPATH=path)
+    poison = tmp_path / "poison"
+    supervisor = machines.start(folder, PYTHONPATH=path, POISON=str(poison))
     until(lambda: folder.events.exists() and jobs.events(folder, "train"), "training", 240)
     (told,) = jobs.events(folder, "recovery")
     assert "memory ran out in training (CUDA out of memory" in told.data["failure"]
@@ -254,16 +284,31 @@ def test_memory_that_runs_out_on_one_rank_shrinks_all_and_requests_reach_all(
     folder.request("learning_rate", 1e-4)
     folder.request("save")
     until(lambda: alerts(folder) >= {"learning_rate_changed", "save_requested"}, "both requests", 120)
-    until(lambda: jobs.events(folder, "checkpoint"), "the checkpoint", 120)
+    until(lambda: jobs.events(folder, "checkpoint", scored), "a checkpoint with a score", 120)
+    poison.touch()
+    until(lambda: len(jobs.events(folder, "recovery")) == 2, "going back", 120)
+    went_back = jobs.events(folder, "recovery")[-1]
+    until(lambda: jobs.events(folder, "train", lambda event: event.seq > went_back.seq), "going on", 120)
+    again = jobs.events(folder, "start")[-1]
+    assert went_back.data["action"] == (
+        f"going back to {again.data['resumed_from']} with a learning rate of 5e-05"
+    )
+    assert again.data["config"]["training"]["learning_rate"] == 5e-5
+    for event in jobs.events(folder, "train", lambda event: event.seq > again.seq):
+        assert isinstance(event.data["loss"], float) and event.data["learning_rate"] <= 5e-5
     folder.request("pause")
     assert supervisor.wait(300) == 0
     assert jobs.events(folder, "state")[-1].data["status"] == "paused", folder.log.read_text()
     assert "not_saved" not in alerts(folder)
     saved = [event for event in jobs.events(folder, "checkpoint") if not event.data.get("removed")]
-    assert len(saved) == 2
     assert saved[-1].data["verified"]
     progress = json.loads((folder.checkpoint(saved[-1].step or 0) / "progress.json").read_text())
-    assert progress["shrunk"] == {"batch_size": 1, "gradient_accumulation_steps": 2}
+    shrunk = {"batch_size": 1, "gradient_accumulation_steps": 2, "learning_rate": 5e-5}
+    assert progress["shrunk"] == shrunk
+
+
+def scored(event: Event) -> bool:
+    return bool(event.data.get("score"))
 
 
 def alerts(folder: JobFolder) -> set[str]:

@@ -12,8 +12,9 @@ from engine.errors import TrainingError
 from engine.job.events import EventType, Status, decode
 from engine.job.spec import JobSpec, merged
 from engine.trainer import launch, sharding
-from engine.trainer.distributed import AGAIN, FAILED_FOR_GOOD, LOST, Ranks, faltered, writer
+from engine.trainer.distributed import AGAIN, FAILED_FOR_GOOD, LOST, Ranks, faltered
 from engine.trainer.machine import Machine, adapt
+from engine.trainer.writers import writer
 from tests.trainer import jobs
 
 GPU = Machine("cuda", bf16=True, bitsandbytes=True, flash_attention=False, threads=1, names=("H100",) * 8)
@@ -74,6 +75,18 @@ def test_fsdp_falls_back_to_whole_models_without_gpus_and_refuses_four_bits() ->
     )
     with pytest.raises(TrainingError, match="fsdp can't split a model in 4 bits"):
         adapt(four_bits, GPU)
+
+
+def test_ranks_that_share_the_model_in_another_way_refuse_a_checkpoint(tmp_path: Path) -> None:
+    """The optimizer's file tells how it was saved."""
+    split, whole = (SimpleNamespace(is_fsdp_enabled=flag) for flag in (True, False))
+    for name, fits, refuses in (("optimizer.bin", split, whole), ("optimizer.pt", whole, split)):
+        checkpoint = tmp_path / name / "checkpoint-4"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / name).touch()
+        sharding.check(checkpoint, fits)
+        with pytest.raises(TrainingError, match=r"checkpoint-4 was saved by ranks that .*split the model"):
+            sharding.check(checkpoint, refuses)
 
 
 @pytest.mark.parametrize(

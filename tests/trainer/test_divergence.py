@@ -11,7 +11,7 @@ from engine.errors import TrainingError
 from engine.job.folder import JobFolder
 from engine.trainer import model
 from tests.trainer import jobs
-from tests.trainer.test_rehearsal import METHODS
+from tests.trainer.methods import METHODS
 
 pytestmark = pytest.mark.training
 

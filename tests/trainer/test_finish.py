@@ -297,21 +297,37 @@ def hub(refuses: int = 0) -> Iterator[Any]:
         server.server_close()
 
 
-def pushing(ended: JobFolder, place: Path, monkeypatch: pytest.MonkeyPatch, port: int, **changes: Any) -> Any:
-    """The job in a process of its own: what the Hub's address is, is read when its library is loaded."""
+PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy")
+
+
+def to_push(ended: JobFolder, place: Path, monkeypatch: pytest.MonkeyPatch) -> JobFolder:
+    """A job that is to be pushed, on a machine that reaches the Hub's stand-in directly."""
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
     folder = copied(ended, place)
     spec = json.loads(folder.spec.read_text())
-    folder.spec.write_text(json.dumps(merged(spec, {"finish": {"push_to_hub": "me/it", **changes}})))
+    folder.spec.write_text(json.dumps(merged(spec, {"finish": {"push_to_hub": "me/it"}})))
+    return folder
+
+
+def push(folder: JobFolder, monkeypatch: pytest.MonkeyPatch, port: int) -> str:
+    """The job in a process of its own, as what the Hub's address is is read when its library is loaded."""
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
     process = jobs.start(folder, 2)
     log, _ = process.communicate(timeout=300)
     assert process.returncode == 0, log
-    assert SECRET not in log and SECRET.encode() not in folder.events.read_bytes()
-    return folder, log
+    return log
+
+
+def push_here(folder: JobFolder, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    """The job in this process, with another address put into the library."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    jobs.run_here(folder, 2)
 
 
 @pytest.mark.training
@@ -319,8 +335,10 @@ def test_the_merged_model_and_its_card_are_pushed(
     ended: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", SECRET)
+    folder = to_push(ended, tmp_path, monkeypatch)
     with hub() as server:
-        folder, _ = pushing(ended, tmp_path, monkeypatch, server.server_port)
+        log = push(folder, monkeypatch, server.server_port)
+    assert SECRET not in log and SECRET.encode() not in folder.events.read_bytes()
     created = json.loads(server.asked[0][2])
     assert (created["name"], created["organization"]) == ("it", "me")
     assert created.get("private") is True or created.get("visibility") == "private"
@@ -353,15 +371,18 @@ def test_a_push_that_fails_is_told_and_the_job_ends_well(
     ended: JobFolder,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", token)
+    folder = to_push(ended, tmp_path, monkeypatch)
     with hub(refuses or 0) as server:
         port = server.server_port
         if refuses is not None:
-            folder, _ = pushing(ended, tmp_path, monkeypatch, port)
+            push_here(folder, monkeypatch, port)
     if refuses is None:
         # Nobody listens there any more.
-        folder, _ = pushing(ended, tmp_path, monkeypatch, port)
+        push_here(folder, monkeypatch, port)
+    assert SECRET not in capsys.readouterr().out and SECRET.encode() not in folder.events.read_bytes()
     told = [e.data["message"] for e in jobs.events(folder, "alert") if e.data["alert"] == "push_failed"]
     assert len(told) == 1 and says in told[0], told
     assert result(folder)["hub_url"] is None
@@ -380,7 +401,7 @@ async def test_any_checkpoint_is_merged_and_published_later_without_a_trace_in_t
     monkeypatch.setenv("RUNPOD_API_KEY", "not for the trainer")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
+    for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
     lines: list[str] = []
     with hub() as server:

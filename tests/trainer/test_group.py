@@ -80,13 +80,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(
     algorithm: str, left: int, runs: dict[str, JobFolder], tmp_path: Path
 ) -> None:
     """Step 3 is amid a rollout, step 6 between two."""
-    from engine.trainer import checkpoints
-
-    folder = make(tmp_path / "a", algorithm)
-    jobs.run_here(folder)
-    for step in checkpoints.steps(folder):
-        if step > left:
-            checkpoints.remove(checkpoints.read(folder.checkpoint(step)))
+    folder = jobs.at_step(runs[algorithm], left, tmp_path / "a")
     jobs.run_here(folder, 2)
     assert jobs.events(folder, "start")[-1].data["resumed_from"] == f"checkpoint-{left}"
     same = (("train", "loss"), ("train", "reward"), ("eval", "eval_reward"), ("eval", "eval_kl"))
@@ -95,21 +89,13 @@ def test_a_resumed_run_equals_one_that_never_stopped(
 
 
 def test_a_run_that_is_resumed_in_a_later_epoch_sees_the_same_prompts(tmp_path: Path) -> None:
-    from engine.trainer import checkpoints
-
-    told = []
-    for attempts in (1, 2):
-        folder = make(tmp_path / str(attempts), "grpo", prompts(8), rlhf={"ppo_epochs": 1})
-        jobs.run_here(folder)
-        if attempts == 2:
-            for step in checkpoints.steps(folder):
-                if step > 6:
-                    checkpoints.remove(checkpoints.read(folder.checkpoint(step)))
-            jobs.run_here(folder, 2)
-            assert jobs.events(folder, "start")[-1].data["resumed_from"] == "checkpoint-6"
-        told.append(jobs.by_step(folder, "train", "loss"))
+    whole = make(tmp_path / "whole", "grpo", prompts(8), rlhf={"ppo_epochs": 1})
+    jobs.run_here(whole)
+    folder = jobs.at_step(whole, 6, tmp_path / "a")
+    jobs.run_here(folder, 2)
+    assert jobs.events(folder, "start")[-1].data["resumed_from"] == "checkpoint-6"
     assert jobs.events(folder, "train")[-1].data["epoch"] > 3
-    assert told[0] == told[1]
+    assert jobs.by_step(folder, "train", "loss") == jobs.by_step(whole, "train", "loss")
 
 
 def test_sigterm_amid_a_rollout_saves_and_the_rollout_comes_again(

@@ -12,6 +12,7 @@ from engine.errors import TrainingError
 from engine.job.folder import JobFolder
 from engine.trainer import checkpoints, memory, model
 from tests.trainer import jobs
+from tests.trainer.conftest import Trained
 
 pytestmark = pytest.mark.training
 
@@ -54,10 +55,9 @@ def recoveries(folder: JobFolder) -> list[str]:
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> JobFolder:
-    folder = jobs.make_job(tmp_path / "whole")
-    jobs.run_here(folder)
-    return folder
+def whole(trained: Trained) -> JobFolder:
+    """The same job with room enough."""
+    return trained.folder
 
 
 def test_training_goes_on_with_smaller_batches_and_learns_the_same(

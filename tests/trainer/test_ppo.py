@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,7 +160,7 @@ def test_the_value_head_is_in_the_checkpoint_and_hashed_and_the_model_is_as_othe
     assert not list(folder.final.rglob("rollout*"))
 
 
-@pytest.mark.parametrize("step", [5, 6])
+@pytest.mark.parametrize(("whole", "step"), [("full", 5), ("lora", 5), ("full", 6)], indirect=["whole"])
 def test_sigterm_saves_and_the_resumed_run_equals_the_whole_one(
     step: int,
     whole: tuple[JobFolder, dict[str, Any]],
@@ -192,6 +191,7 @@ def test_sigterm_saves_and_the_resumed_run_equals_the_whole_one(
     assert_same(folder, reference)
 
 
+@pytest.mark.parametrize("whole", ["lora"], indirect=True)
 def test_sigterm_in_the_middle_of_a_rollout_loses_nothing(
     whole: tuple[JobFolder, dict[str, Any]],
     tmp_path: Path,
@@ -225,16 +225,13 @@ def test_a_crash_goes_back_to_the_last_checkpoint(
 ) -> None:
     """Step 6 is in the middle of the second rollout, which its checkpoint holds."""
     reference, _ = whole
-    folder = JobFolder(tmp_path / "job")
-    shutil.copytree(reference.path, folder.path)
-    shutil.rmtree(folder.final)
-    for step in (12, 18):
-        shutil.rmtree(folder.checkpoint(step))
+    folder = jobs.at_step(reference, 6, tmp_path / "job")
     jobs.run_here(folder, 2)
     assert jobs.events(folder, "start")[-1].data["resumed_from"] == "checkpoint-6"
     assert_same(folder, reference)
 
 
+@pytest.mark.parametrize("whole", ["full"], indirect=True)
 def test_an_evaluation_changes_nothing_for_the_training(
     whole: tuple[JobFolder, dict[str, Any]], tmp_path: Path
 ) -> None:

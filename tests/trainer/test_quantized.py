@@ -10,7 +10,7 @@ import pytest
 from engine.job.sections import BuildSpec
 from engine.job.spec import JobSpec, merged
 from tests.trainer import jobs
-from tests.trainer.test_rehearsal import PROMPTS, rlhf
+from tests.trainer.methods import PROMPTS, rlhf
 
 pytestmark = pytest.mark.training
 

@@ -1,11 +1,13 @@
-"""A run that was interrupted goes on as if it never had been: same losses, same weights, to the bit."""
+"""A run that was interrupted goes on as if it never had been: same losses, same weights, to the bit.
+
+SIGKILL in every phase, of real processes under a real supervisor, is in test_sweep.py.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +75,9 @@ def assert_same(interrupted: JobFolder, whole: JobFolder) -> None:
     ]
 
 
-@pytest.mark.parametrize("step", [5, 8, 14])
+@pytest.mark.parametrize(
+    ("whole", "step"), [("full", 5), ("full", 8), ("full", 14), ("lora", 5)], indirect=["whole"]
+)
 def test_sigterm_saves_and_the_resumed_run_equals_the_whole_one(
     step: int,
     whole: tuple[JobFolder, dict[str, Any]],
@@ -97,24 +101,7 @@ def test_sigterm_saves_and_the_resumed_run_equals_the_whole_one(
     assert_same(folder, reference)
 
 
-def test_a_killed_trainer_goes_on_from_the_last_checkpoint(job: JobFolder, tmp_path: Path) -> None:
-    """A real process, a real SIGKILL; what it wrote after the checkpoint comes again, the same."""
-    process = jobs.start(job)
-    deadline = time.monotonic() + 240
-    while not (job.events.exists() and jobs.events(job, "checkpoint", lambda event: event.step == 8)):
-        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()
-    again = jobs.start(job, attempt=2)
-    log, _ = again.communicate(timeout=300)
-    assert again.returncode == 0, log
-    assert jobs.events(job, "result")
-    reference = jobs.make_job(tmp_path / "whole")
-    jobs.run_here(reference)
-    assert_same(job, reference)
-
-
+@pytest.mark.parametrize("whole", ["full"], indirect=True)
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(
     whole: tuple[JobFolder, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -138,6 +125,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(
     assert not list(folder.checkpoints.glob("damaged-*"))
 
 
+@pytest.mark.parametrize("whole", ["full"], indirect=True)
 def test_a_run_that_ended_before_its_result_only_finishes(
     whole: tuple[JobFolder, dict[str, Any]], tmp_path: Path
 ) -> None:

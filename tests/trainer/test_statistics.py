@@ -10,11 +10,10 @@ import pytest
 from engine.job.folder import JobFolder
 from engine.trainer import gradients
 from tests.trainer import jobs
-from tests.trainer.test_rehearsal import METHODS
+from tests.trainer.conftest import ByMethod
+from tests.trainer.methods import METHODS, OFTEN
 
 pytestmark = pytest.mark.training
-
-OFTEN = {"statistics_steps": 2, "log_steps": 1, "max_steps": 4, "eval_steps": 4, "max_grad_norm": 0.01}
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +95,7 @@ ALWAYS = {
 }  # fmt: skip
 PAIRED = {"rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies"}
 REWARDED = {"reward", "reward_std", "kl", "entropy"}
+NAMED = {"rewards/contains/mean", "rewards/contains/std"}
 FIGURES: dict[str, tuple[set[str], set[str]]] = {
     "sft": ({"train_perplexity", "entropy", "mean_token_accuracy"}, {"eval_loss", "perplexity"}),
     "dpo": (PAIRED | {"entropy"}, {f"eval_{name}" for name in PAIRED} | {"eval_loss", "eval_entropy"}),
@@ -103,20 +103,19 @@ FIGURES: dict[str, tuple[set[str], set[str]]] = {
         PAIRED | {"log_odds_ratio", "nll_loss", "train_perplexity"},
         {f"eval_{name}" for name in PAIRED} | {"eval_loss", "eval_log_odds_ratio", "perplexity"},
     ),
-    "grpo": (REWARDED, {"eval_reward", "eval_kl", "eval_entropy"}),
-    "rloo": (REWARDED, {"eval_reward", "eval_kl", "eval_entropy"}),
-    "ppo": (REWARDED | {"policy_loss", "value_loss", "clip_fraction"}, {"eval_reward", "eval_kl"}),
+    "grpo": (REWARDED | NAMED, {"eval_reward", "eval_rewards/contains", "eval_kl", "eval_entropy"}),
+    "rloo": (REWARDED | NAMED, {"eval_reward", "eval_rewards/contains", "eval_kl", "eval_entropy"}),
+    "ppo": (
+        REWARDED | {"policy_loss", "value_loss", "clip_fraction"} | NAMED,
+        {"eval_reward", "eval_kl", "eval_rewards/contains"},
+    ),
 }
 """What each method tells at every logged step, and at each evaluation."""
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_tells_them_and_its_own_figures(name: str, tmp_path: Path) -> None:
-    from engine.job.spec import merged
-
-    (changes, data), (trained, evaluated) = METHODS[name], FIGURES[name]
-    folder = jobs.make_job(tmp_path / "a", merged(merged(changes, jobs.LORA), {"training": OFTEN}), data)
-    jobs.run_here(folder)
+def test_every_method_tells_them_and_its_own_figures(name: str, by_method: ByMethod) -> None:
+    folder, (trained, evaluated) = by_method(name), FIGURES[name]
     assert [event.step for event in jobs.events(folder, "gradients")] == [1, 2, 4]
     assert {name for event in jobs.events(folder, "gradients") for name in event.data["layers"]} >= {
         "layers.0"

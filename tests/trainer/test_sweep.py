@@ -154,10 +154,12 @@ def test_sigterm_in_every_phase_saves_and_leaves_with_0(
         assert done.returncode == 0 and "Traceback" not in done.stdout, (phase, done.stdout)
         reached.append(max(checkpoints.steps(folder), default=0))
         assert not any(checkpoints.damage(folder.checkpoint(step)) for step in checkpoints.steps(folder))
-    # What is under way is finished, with the step that comes after it; an evaluation is left for later.
-    assert reached == [0, 1, 7, 8, 13, 17, 20, 20]
+    # A save that is under way is finished, with the step that comes after it; evaluations and predictions
+    # are left for later.
+    assert reached == [0, 1, 7, 8, 13, 16, 20, 20]
     done = warm.train(folder, 9)
     assert done.returncode == 0, done.stdout
+    assert asked(folder) == asked(whole)
     assert_same_end(folder, whole)
 
 
@@ -241,34 +243,42 @@ OUT_OF_MEMORY: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", OUT_OF_MEMORY)
+IN_TRAINING = {"at": "engine.trainer.hooks:PodiumTrainer.training_step", "call": 6}
+IN_EVALUATION = {"at": "engine.trainer.weighed:WeighedEval.prediction_step", "call": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "phase"),
+    [
+        ("torch's own", "an evaluation"),
+        ("CUDA's text", "training"),
+        ("the real allocator", "training"),
+        ("the real allocator", "an evaluation"),
+        ("Python's", "an evaluation"),
+    ],
+)
 def test_memory_that_runs_out_is_recovered_from_whatever_says_so(
-    kind: str, warm: Nursery, small: JobFolder, tmp_path: Path
+    kind: str, phase: str, warm: Nursery, small: JobFolder, tmp_path: Path
 ) -> None:
-    """Amid training after a checkpoint, and in an evaluation: smaller batches, the same losses."""
-    places = {
-        "training": ("engine.trainer.hooks:PodiumTrainer.training_step", 6, "going on with batches of 2"),
-        "an evaluation": (
-            "engine.trainer.weighed:WeighedEval.prediction_step",
-            2,
-            "evaluating with batches of 1",
-        ),
-    }
-    for number, (phase, (place, call, action)) in enumerate(places.items()):
-        folder = jobs.make_job(tmp_path / str(number), SMALL)
-        done = warm.train(folder, 1, {"at": place, "call": call, **OUT_OF_MEMORY[kind]})
-        assert done.returncode == 0, done.stdout
-        assert "Traceback" not in done.stdout
-        (recovery,) = [event.data for event in jobs.events(folder, "recovery")]
-        assert recovery["failure"].startswith(f"memory ran out in {phase} (")
-        assert recovery["action"].startswith(action)
-        assert contiguous(jobs.events(folder))
-        for type, name in (("train", "loss"), ("eval", "eval_loss")):
-            mine, whole = (jobs.by_step(place, type, name) for place in (folder, small))
-            assert mine.keys() == whole.keys()
-            assert [loss for (loss,) in mine.values()] == pytest.approx(
-                [loss for (loss,) in whole.values()], rel=1e-4
-            )
+    """Amid training after a checkpoint, or in an evaluation: smaller batches, the same losses."""
+    place, action = {
+        "training": (IN_TRAINING, "going on with batches of 2"),
+        "an evaluation": (IN_EVALUATION, "evaluating with batches of 1"),
+    }[phase]
+    folder = jobs.make_job(tmp_path / "job", SMALL)
+    done = warm.train(folder, 1, place | OUT_OF_MEMORY[kind])
+    assert done.returncode == 0, done.stdout
+    assert "Traceback" not in done.stdout
+    (recovery,) = [event.data for event in jobs.events(folder, "recovery")]
+    assert recovery["failure"].startswith(f"memory ran out in {phase} (")
+    assert recovery["action"].startswith(action)
+    assert contiguous(jobs.events(folder))
+    for type, name in (("train", "loss"), ("eval", "eval_loss")):
+        mine, whole = (jobs.by_step(place, type, name) for place in (folder, small))
+        assert mine.keys() == whole.keys()
+        assert [loss for (loss,) in mine.values()] == pytest.approx(
+            [loss for (loss,) in whole.values()], rel=1e-4
+        )
 
 
 SMALL: dict[str, Any] = {"training": {"max_steps": 8}, "predictions": {"enabled": False}}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.job import dataset, formats
+from engine.job import formats
 from engine.job.spec import JobSpec
 from tests.trainer import jobs
 
