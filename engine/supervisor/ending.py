@@ -83,7 +83,8 @@ class Api:
             # Its first pod is the job; the guards of the others would end that in the midst of its work.
             first = isinstance(seat, dict) and seat.get("rank") == 0
             self._cluster = f"/clusters/{seat.get('id')}" if first else ""
-            return Proof(_rate(shown), clustered=True)
+            # What this pod costs is a share of the bill: the confirmed price is that of all of them.
+            return Proof(clustered=True)
         try:
             self._ask("POST", f"{self._pod}/action", {"action": "start"})
         except Conflict:

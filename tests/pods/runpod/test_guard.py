@@ -385,6 +385,8 @@ def test_one_pod_of_a_cluster_says_that_it_cannot_end_it_and_trains(rent: Rent) 
     assert read_json(pod.job.exit)["status"] == "completed"
     (told,) = [data for data in pod.events(EventType.ALERT) if data["alert"] == "guard"]
     assert "up to the laptop" in told["message"]
+    # Its own rate is not the bill, which is that of all of them.
+    assert pod.state()["rate"] is None
 
 
 def test_the_first_pod_of_a_cluster_ends_all_of_it_where_it_may(rent: Rent, runpod: Emulator) -> None:
