@@ -22,6 +22,7 @@ from engine.analysis.snapshot import (
 )
 from engine.analysis.spending import best_checkpoint, cost_after
 from engine.comparing import checkpoints_of, comparison_of, threshold
+from engine.errors import PodError
 from engine.home import Home
 from engine.job.events import EventType, Status
 from engine.pods.sign import Sign, last_sign
@@ -188,7 +189,25 @@ def _detail(
         events=tuple(store.events(job.id, _TOLD, limit=_EVENTS)) if "events" in wanted else (),
         standing=standing_of(store, job),
         panels=panels_of(job.config, store.metrics(job.id)),
+        shell=shell_of(home, job),
     )
+
+
+def shell_of(home: Home, job: Job) -> dict[str, object]:
+    """Where a shell on a run's rented machine opens, as it was last reached; empty where there is none."""
+    if job.provider != "runpod" or job.replay:
+        return {}
+    from engine.pods.placements import Placements
+
+    try:
+        kept = Placements(home).of(job.id)
+    except PodError:
+        return {}
+    if kept is None or kept.address is None or kept.gone_at is not None:
+        return {}
+    address = kept.address
+    key = str(Placements(home).key(job.id))
+    return {"host": address.host, "user": address.user, "port": address.port, "key": key}
 
 
 def sign_of(home: Home, job: Job) -> Sign | None:

@@ -12,8 +12,11 @@ import pytest
 from engine.analysis.snapshot import ChartView, Question
 from engine.home import Home
 from engine.job.events import Event, EventType, Status, encode
+from engine.job.placement import PodSpec
+from engine.pods.placements import Placement, Placements
+from engine.pods.provider import Address
 from engine.records import Job
-from engine.snapshots import take, totals
+from engine.snapshots import shell_of, take, totals
 from engine.store.sqlite import SQLiteStore
 from scorer import CheckpointMetrics, score
 
@@ -185,3 +188,17 @@ def test_the_totals_count_who_works_and_what_the_day_cost() -> None:
     assert found.live == 2
     assert found.cost_per_hour == 2.5
     assert found.cost_today == pytest.approx(12.0 + 5.0 + 1.0)
+
+
+def test_a_rented_machines_shell_is_known_until_it_is_gone(store: SQLiteStore, place: Home) -> None:
+    job = replace(run(store, "a"), provider="runpod")
+    assert shell_of(place, job) == {}
+    placements = Placements(place)
+    address = Address("203.0.113.7", 40022)
+    kept = placements.keep(Placement(job_id="a", pod=PodSpec(provider="runpod"), pod_id="p", address=address))
+    key = str(placements.key("a"))
+    assert shell_of(place, job) == {"host": "203.0.113.7", "user": "root", "port": 40022, "key": key}
+    placements.keep(replace(kept, gone_at=NOON))
+    assert shell_of(place, job) == {}
+    (place.machine("a") / "placement.json").write_text("{ broken")
+    assert shell_of(place, job) == {}

@@ -110,6 +110,7 @@ class JobDetail:
         events: The newest events, oldest first, heartbeats and training steps left out, if asked for.
         standing: How the run stands to its criteria: tiers and flags; None where it has no criteria.
         panels: The metrics that its configuration wants to be looked at together.
+        shell: Where a shell on its rented machine opens: `host`, `user`, `port`, `key`; empty for any other.
     """
 
     job: Job
@@ -134,6 +135,7 @@ class JobDetail:
     events: tuple[Event, ...] = ()
     standing: Standing | None = None
     panels: tuple[Panel, ...] = ()
+    shell: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

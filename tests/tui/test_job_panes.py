@@ -287,6 +287,13 @@ def test_the_ssh_command_of_a_runs_machine(pod: object, command: str) -> None:
     assert ssh_command(a_job(config={"pod": pod})) == command
 
 
+def test_the_ssh_command_of_a_rented_machine() -> None:
+    shell = {"host": "203.0.113.7", "user": "root", "port": 40022, "key": "/k"}
+    rented = a_job(config={"pod": {"provider": "runpod"}})
+    assert ssh_command(rented, shell) == "ssh -p 40022 -i /k root@203.0.113.7"
+    assert ssh_command(rented, {}) == ""
+
+
 async def test_the_title_of_the_pane_that_has_the_keys_stands_out(app: PodiumApp) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)

@@ -50,7 +50,7 @@ class Played:
 
     @property
     def told(self) -> str:
-        return self.dialog.query_one("#told", Static).render().plain  # type: ignore[union-attr]
+        return str(self.dialog.query_one("#told", Static).render())
 
     async def press(self, *keys: str) -> None:
         await press(self.pilot, *keys)
@@ -65,7 +65,7 @@ class Played:
 
     def mistake(self, field: str) -> str:
         place = self.form.query_one(f"#mistake-{field}", Static)
-        return place.render().plain if place.display else ""  # type: ignore[union-attr]
+        return str(place.render()) if place.display else ""
 
 
 @asynccontextmanager

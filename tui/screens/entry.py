@@ -58,7 +58,9 @@ class Entry(ModalScreen[tuple[str, ...] | None]):
             yield Static(Content.styled(self._question, "bold"), id="question")
             for field in self._fields:
                 yield Static(Content.styled(field.label, "$text-muted"), classes="label")
-                yield Input(field.value, placeholder=field.hint, compact=True)
+                entry = Input(field.value, placeholder=field.hint, compact=True)
+                entry.cursor_blink = False
+                yield entry
             yield Static(
                 Content.from_markup("[bold $accent]enter[/] does it  [bold $accent]esc[/] leaves it"),
                 classes="keys",

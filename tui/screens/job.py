@@ -194,7 +194,7 @@ class JobScreen(PodiumScreen):
         if self.detail is None:
             return False
         if command is CopySSH:
-            return bool(ssh_command(self.detail.job))
+            return bool(ssh_command(self.detail.job, self.detail.shell))
         if command in (ChangeLearningRate, ChangeLimits):
             return self.detail.job.status is Status.RUNNING
         allowed = wishes.WHEN.get(command)
@@ -393,7 +393,7 @@ class JobScreen(PodiumScreen):
 
     def on_copy_ssh(self) -> None:
         """To the clipboard."""
-        if self.detail is not None and (command := ssh_command(self.detail.job)):
+        if self.detail is not None and (command := ssh_command(self.detail.job, self.detail.shell)):
             self.app.copy_to_clipboard(command)
             self.notify("SSH command copied.", timeout=2)
 
@@ -435,8 +435,8 @@ def _nothing_yet() -> Content:
         ("No run yet.\n\n", "bold"),
         ("podium demo", "$accent"),
         " trains a tiny model on this machine\n",
-        ("podium launch sft_standard --set dataset.path=…", "$accent"),
-        " starts your own\n\n",
+        ("n", "bold $accent"),
+        " launches your own\n\n",
         ("3", "bold $accent"),
         " shows all runs   ",
         ("?", "bold $accent"),

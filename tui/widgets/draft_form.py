@@ -81,6 +81,7 @@ class FieldInput(Input):
         hint = _HINTS.get(name, "")
         super().__init__(placeholder=hint, compact=True, id=f"field-{name}", suggester=suggester)
         self.field = name
+        self.cursor_blink = False
 
     def accept(self) -> bool:
         """Take what is suggested, if anything is."""

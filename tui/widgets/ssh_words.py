@@ -8,9 +8,14 @@ from collections.abc import Mapping
 from engine.records import Job
 
 
-def ssh_command(job: Job) -> str:
-    """The command that opens a shell there; empty where the run's spec names no host."""
-    pod = job.config.get("pod")
+def ssh_command(job: Job, shell: Mapping[str, object] | None = None) -> str:
+    """The command that opens a shell there; empty where nobody names a host.
+
+    Args:
+        job: The run, whose spec may name its machine.
+        shell: Where its rented machine is.
+    """
+    pod = shell or job.config.get("pod")
     host = pod.get("host") if isinstance(pod, Mapping) else None
     if not isinstance(pod, Mapping) or not isinstance(host, str) or not host:
         return ""
