@@ -43,6 +43,8 @@ _LATEST: Final = timedelta(minutes=30)
 """After so long no pod comes any more of a request whose answer was lost."""
 _LOOK: Final = 20.0
 """Seconds that it may take."""
+_AGAIN: Final = 60.0
+"""Seconds until it is asked where another of several machines may be that nothing is heard of."""
 _STATES: Final = {
     "stopped": "is stopped: `podium pods resume` starts it again",
     "error": "has failed on the provider's side",
@@ -433,9 +435,13 @@ class RunPodPod:
     async def follow(self, job_id: str, cursors: Mapping[str, int]) -> AsyncGenerator[Chunk, None]:
         """Stream files of the job's folder; it ends when the pod is gone, for then nothing more will come."""
         try:
-            ssh = await self._reach()
+            ssh, looked = await self._reach(), self._patience.clock()
             async for chunk in ssh.follow(job_id, cursors):
                 yield chunk
+                if self.trouble and self._patience.clock() - looked >= _AGAIN:
+                    self._checked, looked = False, self._patience.clock()
+                    if await self._reach() is not ssh:
+                        raise PodLost(f"{self.placement.name}: one of its machines has moved")
         except NoSuchPod:
             return
         except PodLost:

@@ -33,7 +33,7 @@ class Server:
         self.root = folder / "pod"
         self.key = folder / "id_ed25519"
         self.environment = {MARK: str(folder), **(environment or {})}
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         keygen(self.key)
         self.new_host_key()
@@ -158,7 +158,7 @@ def _named(pid: int) -> str:
     return ""
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -20,6 +20,7 @@ from tests.controller.runpod.conftest import Laptop, asked, billing, brisk, laun
 from tests.controller.runpod.test_killed import run
 from tests.emulators.runpod import Emulator
 from tests.emulators.runpod.machines import Machines
+from tests.emulators.sshd import free_port
 from tests.processes import events_of, until
 
 TWO = {"distributed": {"nodes": 2}, "rent": {"gpu": "RTX 4090", "gpu_count": 2, "volume_gb": 10}}
@@ -87,6 +88,28 @@ async def test_a_cluster_of_which_one_machine_lacks_a_gpu_is_ended(
     runpod.account.stages = lambda: brisk(gpus=next(lacking))
     with pytest.raises(NoSuchPod, match=r"a machine of podium-.* came up with 1 of 2 GPUs"):
         await launched(controller, spec(data, **TWO))
+    assert billing(runpod) == []
+
+
+async def test_another_machine_that_has_moved_is_found_where_it_is(
+    laptop: Laptop, runpod: Emulator, machines: Machines, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.pods.runpod_pod._AGAIN", 0.5)
+    controller = await laptop.open(steps=100_000, every=1000)
+    job = await launched(controller, spec(data, **TWO))
+    log = laptop.home.job(job.id).of_node(1).log
+    await comes(log.exists, "the other one's log")
+    (second,) = [pod for pod in runpod.account.pods.values() if pod.rank == 1]
+    server = machines.servers[second.id]
+    server.stop()
+    await comes(lambda: "node 1" in controller.trouble, "said to be lost")
+    server.port, second.endpoint = free_port(), None
+    server.start()
+    before = log.stat().st_size
+    await comes(lambda: log.stat().st_size > before, "its log grows again")
+    await controller.stop(job.id)
+    (done,) = await controller.settle([job.id])
+    assert done.status == Status.CANCELLED
     assert billing(runpod) == []
 
 
