@@ -175,12 +175,12 @@ def _costs(detail: JobDetail, now: datetime | None, *, brief: bool) -> Iterator[
     if job.status.live:
         yield Content(PHASES.get(job.phase or "", clean(job.phase, 30)) or UNKNOWN)
         yield Content(f"{count(job.tokens_per_second)} tok/s")
+        if told := report_words(detail.reports, brief=brief):
+            yield Content.styled(told, "$warning")
     yield _money(job, brief=brief)
     if not _free(job):
         yield _since_best(detail, brief=brief)
     if job.status.live:
-        if told := report_words(detail.reports, brief=brief):
-            yield Content.styled(told, "$warning")
         yield guard_words(detail, now, brief=brief)
     if job.best_step is not None and not job.status.live:
         yield Content.assemble(("★ ", "$warning"), f"checkpoint {count(job.best_step)}")
@@ -235,7 +235,8 @@ def report_words(reports: Reports | None, *, brief: bool = False) -> str:
     if reports is None or (reports.state == "ok" and reports.behind < MANY_BEHIND):
         return ""
     if brief:
-        return f"reports −{count(reports.behind)}"
+        short_why = {"ok": "", "down": ", server down", "refused": ", refused"}[reports.state]
+        return f"reports {count(reports.behind)} behind{short_why}"
     why = {"ok": "catching up", "down": "server down", "refused": "refused by the server"}[reports.state]
     waits = "1 event" if reports.behind == 1 else f"{count(reports.behind)} events"
     return f"reports: {waits} behind, {why} for {duration(reports.seconds)}"
