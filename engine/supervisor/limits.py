@@ -71,7 +71,7 @@ class Limits:
             wanted: `max_hours` and `max_cost_usd`, as `limits.json` or a request has them.
         """
         given = wanted if isinstance(wanted, Mapping) else {}
-        numbers = {name: _positive(given.get(name)) for name in CAPS}
+        numbers: dict[str, Any] = {name: _positive(given.get(name)) for name in CAPS}
         return replace(self, **{name: number for name, number in numbers.items() if number is not None})
 
     @property
