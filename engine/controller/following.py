@@ -16,7 +16,7 @@ from engine.job.events import Status
 from engine.job.folder import read_json
 from engine.records import Job
 from engine.store.base import Store
-from engine.stream import Backoff, JobStream, Link, catch_up
+from engine.stream import Backoff, JobStream, Link, fetch
 from engine.supervisor.locks import held
 
 _DEATHS: Final = 5
@@ -173,7 +173,8 @@ class Following:
         pod, folder = self._pods.of(job), self._home.job(job.id)
         if await pod.alive(job.id):
             return False
-        await asyncio.to_thread(catch_up, self._store, self._home, job.id)
+        # Its last words may have been written after this machine last looked.
+        await fetch(self._store, pod, self._home, job.id)
         if not (await asyncio.to_thread(self._store.job, job.id)).status.live:
             return None
         if ending := await asyncio.to_thread(read_json, folder.exit):

@@ -273,7 +273,7 @@ class Supervisor:
         self._ahead = guard.seconds - self._seconds()
         self._limits = self._limits.at(guard.rate)
         if guard.clustered:
-            message = "one pod of a cluster can't end it: that is up to the laptop alone"
+            message = "one pod of a cluster may not be able to end it: that is up to the laptop"
             self._pulse.alert("guard", "warning", message)
         return None
 
