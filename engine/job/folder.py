@@ -8,7 +8,6 @@
     supervisor.log  what it printed, if anything
     limits.json     limits as they were changed while the job ran; absent while they were not
     nodes/N/        on the laptop alone: what mirrors the folder of another of several machines
-    nodes/N/        on the laptop alone: what mirrors the folder of another of several machines
     node.json       which of several machines this is, and where the first one is met; absent on a single one
 
 Ships; stdlib only.
@@ -23,8 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-NODES: Final = "nodes"
-"""The folder of the mirrors of other machines' folders."""
 NODES: Final = "nodes"
 """The folder of the mirrors of other machines' folders."""
 CONTROLS: Final = ("stop", "pause", "save", "learning_rate", "limits")
@@ -108,7 +105,7 @@ class JobFolder:
 
     @property
     def node(self) -> Path:
-        """Which of several machines this is: `node`, `nodes`, `address` and `port`; its launcher writes it."""
+        """Which of several machines this is: `node`, `nodes`, `address`, `port`; its launcher writes it."""
         return self.path / "node.json"
 
     @property
