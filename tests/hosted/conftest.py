@@ -19,6 +19,7 @@ from engine.errors import SignedOut
 from engine.store.hosted import account, secrets, wire
 from engine.store.hosted.migrate import migrate
 from engine.store.hosted.project import Project
+from engine.store.sqlite import SQLiteStore
 from tests.hosted import small
 from tests.hosted.gateway import Gateway
 from tests.hosted.keys import Keys
@@ -143,6 +144,14 @@ def cloud(cloud_server: tuple[Gateway, str, str], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.hosted.keys.Keys")
     keyring.set_keyring(Keys())
     return Cloud(gateway, Project(gateway.url, key), url)
+
+
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store's file, to be copied: making one anew takes a while."""
+    path = tmp_path_factory.mktemp("blank") / "podium.db"
+    SQLiteStore(path).close()
+    return path
 
 
 @dataclass(frozen=True)

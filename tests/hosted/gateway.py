@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Fault = int | str | None
-"""A status to answer instead; `drop` closes the connection unheard, `lose` after the server has done it."""
+Fault = int | str | bytes | None
+"""A status or a body to answer instead; `drop` closes the connection unheard, `lose` after the server did it."""
 
 _TIME = re.compile(rb'"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)\+00"')
 _NOT_FORWARDED = ("host", "connection", "accept-encoding", "content-length", "transfer-encoding")
@@ -49,6 +49,9 @@ class Gateway:
                 fault = gateway.fault(self.command, self.path)
                 if isinstance(fault, int):
                     self._answer(fault, b'{"message":"a fault of the test","code":"x"}', [])
+                    return
+                if isinstance(fault, bytes):
+                    self._answer(200, fault, [("Content-Type", "application/json")])
                     return
                 if fault == "drop":
                     self._cut()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from tests.store.contract_curation import CurationContract
 
 
 @pytest.fixture
-def connect(cloud: Cloud, tmp_path: Path) -> Iterator[Connect]:
+def connect(cloud: Cloud, tmp_path: Path, blank: Path) -> Iterator[Connect]:
     project = cloud.sign_in()
+    shutil.copy(blank, tmp_path / "podium.db")
     opened: list[SupabaseStore] = []
 
     def open_again() -> Store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,12 +27,14 @@ JOB = "9f0c1f36-6d56-4a52-9b07-0c2f3f5a7d11"
 
 
 @pytest.fixture
-def machine(cloud: Cloud, tmp_path: Path) -> Iterator[Machine]:
+def machine(cloud: Cloud, tmp_path: Path, blank: Path) -> Iterator[Machine]:
     """Open the store of a machine by its name; in step only when told, unless asked otherwise."""
     opened: list[SupabaseStore] = []
 
     def switch_on(name: str, email: str = "ada@example.com", **options: Any) -> SupabaseStore:
         project = cloud.sign_in(email)
+        if not (tmp_path / f"{name}.db").exists():
+            shutil.copy(blank, tmp_path / f"{name}.db")
         opened.append(SupabaseStore(tmp_path / f"{name}.db", project, **{"live": False, **options}))
         return opened[-1]
 
@@ -312,6 +315,24 @@ def test_an_answer_that_got_lost_after_the_write_doubles_nothing(
     assert cloud.rows("SELECT tags, note FROM local_training_jobs") == [(["x", "y"], "n")]
     assert cloud.rows("SELECT seq FROM training_events ORDER BY seq") == [(1,), (2,)]
     assert second.job(JOB).tags == first.job(JOB).tags == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"<html>sign in to the hotel</html>", b"[{}]", b'[{"id": null, "revision": "x"}]', b"7", b'["x"]'],
+)
+def test_an_answer_that_nobody_can_read_is_said_in_a_line(
+    machine: Machine, cloud: Cloud, answer: bytes
+) -> None:
+    store = machine("first")
+    store.add(a_job(JOB))
+    in_step(store)
+    with cloud.gateway.failing(answer, method="GET"):
+        store.sync()
+        assert store.state.standing in ("refused", "offline")
+        assert store.standing.startswith("Hosted store: ") and "\n" not in store.standing
+    in_step(store)
+    assert [job.id for job in store.jobs()] == [JOB]
 
 
 def test_a_session_that_is_refused_in_mid_run_is_renewed_once(machine: Machine, cloud: Cloud) -> None:

@@ -68,14 +68,15 @@ def said(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name in _JSON:
-        return harmless(_parsed(value))
+        # What comes from there is parsed, and harmless; JSON here is ASCII, and escapes whatever is not.
+        return value if not isinstance(value, str) else _parsed(value)
     if name.endswith("_at"):
         return _stamp(value)
     if isinstance(value, str) and value == "NaN":
         return None
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return harmless(value)
+    return harmless(value) if isinstance(value, str) else value
 
 
 def stored(changes: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,6 +99,8 @@ def stored(changes: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str,
 def harmless(value: Any) -> Any:
     """A JSON value without what PostgreSQL takes for no text: NUL and lone surrogates."""
     if isinstance(value, str):
+        if value.isascii() and "\0" not in value:
+            return value
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
         return {harmless(str(name)): harmless(item) for name, item in value.items()}
@@ -106,13 +109,12 @@ def harmless(value: Any) -> Any:
     return value
 
 
-def _parsed(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+def _parsed(text: str) -> Any:
     try:
-        return json.loads(value)
+        value = json.loads(text)
     except ValueError:
         return None
+    return harmless(value) if "\\u" in text else value
 
 
 def _stamp(value: Any) -> str | None:

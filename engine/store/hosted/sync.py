@@ -37,6 +37,7 @@ _SIGNED_OUT: Final = 15.0
 _COMPARISONS: Final = 10.0
 _PURGED: Final = 300.0
 _LOOKED_AT: Final = 60.0
+_REFUSED: Final = 60.0
 _ENDING: Final = 5.0
 
 Told = Callable[[set[str]], None]
@@ -72,6 +73,7 @@ class Sync:
         self._turn = threading.Lock()
         self._server: Server | None = None
         self._attended: dict[str, float] = {}
+        self._refused: dict[str, tuple[str, float]] = {}
         self._due = {"comparisons": 0.0, "purged": 0.0}
         self.state = State("starting", datetime.now(UTC))
 
@@ -99,7 +101,7 @@ class Sync:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(_ENDING)
-        if self._server is not None:
+        if self._server is not None and not (self._thread and self._thread.is_alive()):
             self._server.close()
 
     # ---- one turn
@@ -109,10 +111,15 @@ class Sync:
 
         Raises:
             HostedDown, SignedOut: It stops here; the next turn goes on.
+            Refused: It says what nobody can read.
         """
         with self._turn:
-            refused = self._send()
-            self._take_in()
+            try:
+                refused = self._send()
+                self._take_in()
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                what = f"what the hosted store says can't be read ({type(error).__name__}: {error})"
+                raise Refused(" ".join(what.split())[:300]) from None
             self._set("refused" if refused else "synced", refused)
         return self.state
 
@@ -177,10 +184,16 @@ class Sync:
         for job_id in unsent:
             if self._closing.is_set():
                 break
+            why, until = self._refused.get(job_id, ("", 0.0))
+            if time.monotonic() < until:
+                refused = refused or why
+                continue
             try:
                 if push.job(job_id):
                     self._tell({job_id})
+                self._refused.pop(job_id, None)
             except Refused as error:
+                self._refused[job_id] = str(error), time.monotonic() + _REFUSED
                 refused = refused or str(error)
             if self.state.standing == "behind":
                 self._set("behind")
@@ -189,7 +202,7 @@ class Sync:
     def _take_in(self) -> None:
         pull, now = self._pull(), time.monotonic()
         self._tell(pull.jobs())
-        for job_id in [job_id for job_id, at in self._attended.items() if now - at > _LOOKED_AT]:
+        for job_id in [job_id for job_id, at in list(self._attended.items()) if now - at > _LOOKED_AT]:
             self._attended.pop(job_id, None)
         self._tell(pull.events(list(self._attended)))
         if now >= self._due["comparisons"]:

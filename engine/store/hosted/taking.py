@@ -25,11 +25,15 @@ def take_row(db: sqlite3.Connection, account: str, remote: Row) -> str | None:
         The id here of a job that changed; None when this is nothing new.
     """
     copy = ledger.copy_with(db, account, str(remote["id"]))
+    row = fetched(remote)
     if copy is None:
-        copy = _begun(db, account, remote)
+        copy = _begun(db, account, remote, row)
+        if not copy.here:
+            ledger.note(db, account, copy.job_id, base=row, revision=int(remote["revision"]))
+            settle(db, account, copy.job_id)
+            return copy.job_id
     elif int(remote["revision"]) <= copy.revision and copy.base:
         return None
-    row = fetched(remote)
     local = local_row(db, copy.job_id)
     if local is None:
         return None  # purged here: that is still to be said there
@@ -67,9 +71,9 @@ def local_row(db: sqlite3.Connection, job_id: str) -> dict[str, Any] | None:
     return dict(zip((item[0] for item in cursor.description), found, strict=True)) if found else None
 
 
-def _begun(db: sqlite3.Connection, account: str, remote: Row) -> ledger.Copy:
+def _begun(db: sqlite3.Connection, account: str, remote: Row, row: Row) -> ledger.Copy:
     """A copy of a job that was not known to be there; the job is added unless it is here already."""
-    job_id, row = str(remote["id"]), fetched(remote)
+    job_id = str(remote["id"])
     here = local_row(db, job_id) is not None
     if not here:
         values = {
