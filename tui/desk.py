@@ -280,7 +280,9 @@ class EngineDesk:
             self._store.set_setting(key, value)
 
     async def close(self) -> None:
-        """The controller first, for it writes to the store."""
+        """Launches that are not done, then the controller, which writes to the store."""
+        if self._launching is not None:
+            await self._launching.close()
         if self._controller is not None:
             await self._controller.close()
         if self._store is not None:

@@ -107,3 +107,7 @@ class Launching(Protocol):
     async def launch(self, draft: Draft, offered: Offered | None, begun: Callable[[str], None]) -> str:
         """Start the run; told of its id as soon as it has one. A line that says what was done."""
         ...
+
+    async def close(self) -> None:
+        """Give up launches that are not done; what was rented is ended, or found at the next start."""
+        ...

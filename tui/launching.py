@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 15.0
 """How long a provider may take to tell its prices, seconds."""
+LEAVING: Final = 20.0
+"""How long the app's end waits for what was rented by launches that are not done, seconds."""
 PREVIEWED: Final = 3
 """How many rows are shown."""
 RECENT: Final = 5
@@ -55,6 +57,7 @@ class EngineLaunching:
         self._home, self._memory, self._controller = home, memory, controller
         self._reading = asyncio.Lock()
         self._read: tuple[Any, Data] | None = None
+        self._launches: set[asyncio.Task[Job]] = set()
 
     # What a run can start from
 
@@ -155,8 +158,25 @@ class EngineLaunching:
 
         if draft.source.endswith((".yaml", ".yml")):
             await asyncio.to_thread(self._remember, str(Path(draft.source).absolute()))  # noqa: ASYNC240
-        job = await controller.launch(spec, quote=quote, begun=told)
+        launch = asyncio.create_task(controller.launch(spec, quote=quote, begun=told))
+        self._launches.add(launch)
+        launch.add_done_callback(self._done)
+        # The app's end cuts off whoever waits here, and must leave the launch the time to end what it rented.
+        job = await asyncio.shield(launch)
         return f"{job.name} is launched; it goes on without the app."
+
+    def _done(self, launch: asyncio.Task[Job]) -> None:
+        self._launches.discard(launch)
+        if not launch.cancelled():
+            launch.exception()  # somebody has looked at it, should whoever waited have gone
+
+    async def close(self) -> None:
+        """Give up launches, and wait until what was rented for them is ended, within reason."""
+        launches = list(self._launches)
+        for launch in launches:
+            launch.cancel()
+        if launches:
+            await asyncio.wait(launches, timeout=LEAVING)
 
     def _remember(self, path: str) -> None:
         before = self._memory.recall(_KEPT, [])

@@ -92,6 +92,9 @@ class FakeLaunching:
         self.written.append((path, replacing))
         return f"Written to {path}."
 
+    async def close(self) -> None:
+        pass
+
     async def launch(self, draft: Draft, offered: Offered | None, begun: Callable[[str], None]) -> str:
         self.launched.append((draft, offered and replace(offered, rows=())))
         begun("job-07")

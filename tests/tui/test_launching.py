@@ -1,10 +1,12 @@
-"""Who answers the launch dialog, on real files, a real store, a real supervisor and an account like RunPod's."""
+"""Who answers the launch dialog: on real files, a real store and supervisor, an account like RunPod's."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -167,3 +169,33 @@ async def test_nothing_is_launched_that_is_not_sound(launching: EngineLaunching)
     with pytest.raises(BadInput, match="confirmed"):
         await launching.launch(rented, None, begun.append)
     assert not begun
+
+
+async def test_at_the_apps_end_a_launch_has_the_time_to_end_what_it_rented(home: Path, folder: Path) -> None:
+    class Renting:
+        """A controller that rents for ever, and needs a moment to end what it rented."""
+
+        begun, ended = asyncio.Event(), asyncio.Event()
+
+        async def launch(self, spec: JobSpec, **_: object) -> None:
+            self.begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0.05)
+                self.ended.set()
+
+    renting = Renting()
+
+    async def there() -> Controller:
+        return cast(Controller, renting)
+
+    Home(home).create()
+    launching = EngineLaunching(Home(home), Kept(), there)
+    waiting = asyncio.create_task(launching.launch(await launching.begin("mine.yaml"), None, print))
+    await renting.begun.wait()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert not renting.ended.is_set()
+    await launching.close()
+    assert renting.ended.is_set()
