@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from engine.job.events import Event, EventType, plain, stamp
-from engine.supervisor.post import NotTaken, Unfit, post
+from engine.supervisor.post import Unfit, post
 
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 """What JSON can hold, and a database's JSON can't."""
@@ -150,6 +150,3 @@ def as_body(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(
         errors="replace"
     )
-
-
-__all__ = ["Hosted", "NotTaken", "Plain", "Sink", "as_body", "row", "storable"]
