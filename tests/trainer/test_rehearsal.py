@@ -73,16 +73,14 @@ def long_rows(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
 
 
 def test_the_longest_rows_are_tried_and_told(long_rows: JobFolder, tmp_path: Path) -> None:
-    folder = JobFolder(tmp_path / "a")
-    shutil.copytree(long_rows.path, folder.path)
-    trainer, _ = jobs.built(folder)
+    trainer, _ = jobs.built(jobs.at_step(long_rows, 6, tmp_path / "a"))
     lengths = sorted(len(row["input_ids"]) for row in trainer.train_dataset)
     (tried,) = rehearsed(long_rows)
     assert tried["longest_tokens"] == lengths[-1] > 1.5 * lengths[0]
     assert (tried["rows"], tried["eval_rows"]) == (4, 3)
-    written = sum(entry["bytes"] for entry in jobs.manifest(folder.checkpoint(6))["files"].values())
+    written = sum(entry["bytes"] for entry in jobs.manifest(long_rows.checkpoint(6))["files"].values())
     assert tried["checkpoint_bytes"] == pytest.approx(written, rel=0.1)
-    assert all(path.name.startswith("checkpoint-") for path in folder.checkpoints.iterdir())
+    assert all(path.name.startswith("checkpoint-") for path in long_rows.checkpoints.iterdir())
 
 
 def test_a_batch_that_does_not_fit_is_made_smaller_before_step_1(
