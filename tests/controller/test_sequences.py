@@ -125,7 +125,7 @@ def check(home: Home, store: SQLiteStore, states: State) -> None:
     assert trash == {job_id: job_id for job_id, (_, deleted) in states.items() if deleted}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(steps, max_size=10))
 def test_any_sequence_agrees_with_a_model_of_rows_and_folders(sequence: list[tuple[str, list[str]]]) -> None:
     with opened() as (home, store):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.binding import Binding
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -35,10 +36,13 @@ from tui.desk import EngineDesk
 from tui.screens.choosing import ColumnChoice
 from tui.screens.dialogs import Confirm
 from tui.screens.entry import Entry
+from tui.screens.history import HistoryScreen
 from tui.screens.ledger import Ledger, LedgerLines
 from tui.screens.pods import PodLines, PodsPanel
 from tui.widgets.filter_bar import FilterBar
+from tui.widgets.line_list import LineList
 from tui.widgets.marked_bar import MarkedBar
+from tui.widgets.run_list import RunList
 from tui.widgets.suggestion_line import SuggestionLine
 
 
@@ -86,9 +90,9 @@ async def test_tags_notes_and_names_are_asked_for_and_wished() -> None:
         await answer(it, "+final -debug")
         it.runs.mark(())
         it.runs.go_to("job-07")
-        await it.press("N")
+        await it.press("w")
         await answer(it, "kept for the demo")
-        await it.press("N")
+        await it.press("w")
         await answer(it, "")
         await it.press("R")
         assert it.app.screen.query_one(Input).value == "support-qwen-07"
@@ -101,10 +105,10 @@ async def test_tags_notes_and_names_are_asked_for_and_wished() -> None:
 
 async def test_dialogs_about_runs_say_so_where_there_is_none_and_esc_wishes_nothing() -> None:
     async with stage(made.nothing) as it:
-        await it.press("t", "N", "R", "e", "K", "C", "P")
+        await it.press("t", "w", "R", "e", "K", "C", "P")
         assert it.app.screen is it.screen
     async with stage() as it:
-        for key in ("t", "N", "R", "e", "i", "A", "vertical_line"):
+        for key in ("t", "w", "R", "e", "i", "A", "vertical_line"):
             await it.press(key)
             assert it.app.screen is not it.screen
             await it.press("escape")
@@ -458,3 +462,13 @@ async def test_one_run_that_cannot_go_keeps_all_others_too(home: Path) -> None:
     assert {job.id for job in desk.take(Question()).jobs} == {"good-id", "busy-id"}
     assert Home(home).job("good-id").path.exists()
     await desk.close()
+
+
+def test_no_key_of_the_screen_means_two_things() -> None:
+    moves = [each.key for each in LineList.BINDINGS if isinstance(each, Binding)]
+    taken = {key: "moving" for keys in moves for key in keys.split(",")}
+    for pane in (RunList, HistoryScreen, PodiumApp):
+        for command in pane.commands():
+            for key in filter(None, command.KEYS.split(",")):
+                assert key not in taken, f"{key}: {taken[key]} and {command.__name__}"
+                taken[key] = command.__name__

@@ -51,7 +51,7 @@ class TagThese(Command):
 class NoteThese(Command):
     """Write a note on the marked runs; an empty one takes it away."""
 
-    KEYS = "N"
+    KEYS = "w"
     LABEL = "note"
 
 
