@@ -181,8 +181,8 @@ class JobStream:
 
     @property
     def lost(self) -> str:
-        """Which of several machines nothing is heard of, one line; empty when all is well."""
-        return str(getattr(self._pod, "trouble", ""))
+        """Which of several machines nothing is heard of, one line; empty when all is well, or over."""
+        return "" if self.link == "ended" else str(getattr(self._pod, "trouble", ""))
 
     def _cursors(self) -> dict[str, int]:
         """Where to go on; of a folder that is in place, only news of its growth is wanted."""
