@@ -122,3 +122,18 @@ def test_a_filter_that_the_screen_saved_is_known_by_its_name(podium: Podium, hom
     assert [job["name"] for job in told(done.stdout)["jobs"]] == ["good"]
     unknown = podium("jobs", "--filter", "@lw")
     assert unknown.returncode == 2 and "Did you mean @low?" in unknown.stderr
+
+
+def test_runs_are_packed_and_taken_in_elsewhere(
+    podium: Podium, home: Path, tmp_path: Path, runs: tuple[Job, Job]
+) -> None:
+    archive, there = tmp_path / "runs.tar.gz", {"PODIUM_HOME": str(tmp_path / "there")}
+    packed = podium("export", "good", "poor", "--archive", archive, "--checkpoints", "best")
+    assert packed.returncode == 0 and "holds 2 runs" in packed.stdout
+    taken = told(podium("import", archive, "--json", env=there).stdout)["imported"]
+    assert {run["job_id"]: run["added"] for run in taken} == {"good-id": True, "poor-id": True}
+    here = told(podium("jobs", "--json").stdout)["jobs"]
+    found = told(podium("jobs", "--json", env=there).stdout)["jobs"]
+    assert [job["best_eval_loss"] for job in found] == [job["best_eval_loss"] for job in here]
+    left = Home(tmp_path / "there").job("good-id").checkpoints
+    assert [path.name for path in left.iterdir()] == [f"checkpoint-{runs[0].best_step}"]

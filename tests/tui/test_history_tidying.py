@@ -279,7 +279,7 @@ async def test_the_ledger_says_where_the_money_went_by_model_week_and_phase() ->
         await it.press("p")
         await until(it.pilot, lambda: "train" in table.render_line(0).text)
         await it.press("escape")
-        assert it.app.screen is it.screen
+        assert not isinstance(it.app.screen, Ledger)
 
 
 def rented(**changes: Any) -> AccountPod:
@@ -366,7 +366,8 @@ def fill(home: Path, name: str, losses: Any = GOOD) -> None:
 
 
 async def test_a_real_store_is_tagged_noted_thinned_archived_by_rule_deleted_and_purged(home: Path) -> None:
-    fill(home, "good"), fill(home, "poor", POOR)
+    fill(home, "good")
+    fill(home, "poor", POOR)
     desk = EngineDesk(Home(home))
     await desk.open(lambda: None)
 
@@ -410,7 +411,8 @@ async def test_a_real_store_is_tagged_noted_thinned_archived_by_rule_deleted_and
 
 async def test_runs_are_packed_and_taken_in_from_the_screen(home: Path, tmp_path: Path) -> None:
     fill(home, "good")
-    archive, heard = tmp_path / "runs.tar", []
+    heard: list[str] = []
+    archive = tmp_path / "runs.tar"
     desk = EngineDesk(Home(home))
     await desk.open(lambda: None)
     wish = run_wishes.ExportRuns(("good-id",), str(archive), "all")
@@ -435,7 +437,8 @@ async def test_a_hundred_runs_go_in_one_wish_that_tells_how_far_it_is(home: Path
                 replace(made.ended(at + 1, at, 0.9), id=f"r{at}", provider="local", status=Status.COMPLETED)
             )
             place.job(f"r{at}").path.mkdir()
-    desk, heard = EngineDesk(place), []
+    heard: list[str] = []
+    desk = EngineDesk(place)
     await desk.open(lambda: None)
     every = tuple(f"r{at}" for at in range(100))
     question = await desk.price(wishes.DeleteJobs(every))
@@ -451,7 +454,8 @@ async def test_a_hundred_runs_go_in_one_wish_that_tells_how_far_it_is(home: Path
 
 
 async def test_one_run_that_cannot_go_keeps_all_others_too(home: Path) -> None:
-    fill(home, "good"), fill(home, "busy", POOR)
+    fill(home, "good")
+    fill(home, "busy", POOR)
     desk = EngineDesk(Home(home))
     await desk.open(lambda: None)
     lock = Lock(Home(home).job("busy-id").lock)

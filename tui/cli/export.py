@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from engine.analysis import format as words
 from engine.errors import BadInput
 from engine.home import Home
 from engine.records import Curve, Job
@@ -115,4 +116,5 @@ def _pack(
     if as_json:
         emit("archive", {"path": str(archive), "size_bytes": size, "job_ids": [job.id for job in jobs]})
     else:
-        line(one_line(f"{archive} holds {len(jobs)} runs."))
+        runs = "1 run" if len(jobs) == 1 else f"{len(jobs)} runs"
+        line(one_line(f"{archive} holds {runs}, {words.size(size)}."))
