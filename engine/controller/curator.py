@@ -176,11 +176,11 @@ class Curator:
     def thinnable(self, jobs: Iterable[Job], keep: int) -> list[Thinned]:
         """The runs that have more checkpoints here than the best `keep` and those that always stay.
 
-        Only runs that have ended; what is on a pod and not here is not counted.
+        Only runs that have ended; what is on a pod and not here is not counted, nor what lies behind a link.
         """
         found = []
         for job in jobs:
-            if not job.status.ended or job.deleted:
+            if not job.status.ended or job.deleted or self._linked(job):
                 continue
             gone = tuple(
                 item for item in surplus(self._store.checkpoints(job.id), keep) if self._folder(item).is_dir()
@@ -199,17 +199,27 @@ class Curator:
             The bytes that are free now.
 
         Raises:
-            PodError: A run is at work again, or a folder can't be removed; those before it are thinned.
+            PodError: A run is at work again, its checkpoints lie behind a link, or a folder can't be removed;
+                those before it are thinned.
         """
         freed = 0
         for done, run in enumerate(runs, 1):
             folder = self._home.job(run.job.id)
             if held(folder.lock):
                 raise PodError(f"{run.job.name} is at work again", "Its checkpoints were left as they are.")
+            if self._linked(run.job):
+                raise PodError(
+                    f"{folder.checkpoints}: leads out of the run's folder", "It was left alone."
+                )
             self._store.drop_checkpoints(run.job.id, [item.step for item in run.checkpoints])
             freed += sum(remove(self._folder(item), folder.checkpoints) for item in run.checkpoints)
             progress(done, len(runs))
         return freed
+
+    def _linked(self, job: Job) -> bool:
+        """Do the run's checkpoints lie elsewhere, behind a link?"""
+        folder = self._home.job(job.id)
+        return folder.path.is_symlink() or folder.checkpoints.is_symlink()
 
     def _folder(self, checkpoint: Checkpoint) -> Path:
         return self._home.job(checkpoint.job_id).checkpoint(checkpoint.step)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from engine.controller.curator import Curator
+from engine.controller.disk import remove
 from engine.errors import BadInput, PodError
 from engine.home import Home
 from engine.records import Job
@@ -156,6 +157,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from engine.controller.curator import Curator
+from engine.controller.disk import remove
 from engine.home import Home
 from engine.store.sqlite import SQLiteStore
 home = Home(Path(sys.argv[1]))
@@ -221,3 +223,36 @@ def test_live_runs_and_deleted_ones_are_not_thinned(home: Path) -> None:
     with opened(home) as (store, curator):
         trashed(store, home, "gone-id")
         assert curator.thinnable(store.jobs(archived=True, deleted=True), 1) == []
+
+
+@pytest.mark.parametrize("linked", ["folder", "checkpoints"])
+def test_checkpoints_behind_a_link_are_not_the_runs_own_and_stay(
+    home: Path, tmp_path: Path, linked: str
+) -> None:
+    job = filled(home, "good")
+    with opened(home) as (store, curator):
+        before = curator.thinnable([store.job(job.id)], 1)
+        folder = Home(home).job(job.id)
+        away = folder.path if linked == "folder" else folder.checkpoints
+        away.rename(tmp_path / "precious")
+        away.symlink_to(tmp_path / "precious")
+        assert curator.thinnable([store.job(job.id)], 1) == []
+        with pytest.raises(PodError, match="leads out"):
+            curator.thin(before)
+        assert len(list(folder.checkpoints.iterdir())) == 4
+        assert sum(item.path is not None for item in store.checkpoints(job.id)) == 4
+
+
+def test_nothing_beside_the_folder_is_ever_removed(tmp_path: Path) -> None:
+    inside, precious = tmp_path / "trash", tmp_path / "precious"
+    inside.mkdir()
+    (precious / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(precious)
+    ways = (precious, inside / ".." / "precious", inside / "..", inside, tmp_path / "link" / "deep")
+    for path in ways:
+        with pytest.raises(PodError, match="is not in"):
+            remove(path, inside)
+    assert (precious / "deep").is_dir()
+    for job_id in ("..", ".", "", "../precious", "a/b"):
+        with pytest.raises(ValueError, match="no job id"):
+            Home(tmp_path).trashed(job_id)
