@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +69,25 @@ FIGURES = (
 )
 
 
-@pytest.fixture(scope="module", params=["full", "lora"])
+@pytest.fixture(scope="module")
+def trained_as(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], JobFolder]:
+    """An uninterrupted run of each kind, trained when it is asked for first."""
+
+    @cache
+    def train(kind: str) -> JobFolder:
+        folder = jobs.make_job(tmp_path_factory.mktemp(kind) / "whole", KINDS[kind], ROWS)
+        jobs.run_here(folder)
+        return folder
+
+    return train
+
+
+@pytest.fixture(params=["full", "lora"])
 def whole(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, trained_as: Callable[[str], JobFolder]
 ) -> tuple[JobFolder, dict[str, Any]]:
     """An uninterrupted run, and what it changes in the tiny job."""
-    kind = KINDS[request.param]
-    folder = jobs.make_job(tmp_path_factory.mktemp(request.param) / "whole", kind, ROWS)
-    jobs.run_here(folder)
-    return folder, kind
+    return trained_as(request.param), KINDS[request.param]
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,25 @@ ACCUMULATED: dict[str, Any] = {"training": {"gradient_accumulation_steps": 2, "b
 KINDS = {"full": ACCUMULATED, "lora": jobs.LORA}
 
 
-@pytest.fixture(scope="module", params=["full", "lora"])
+@pytest.fixture(scope="module")
+def trained_as(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], JobFolder]:
+    """An uninterrupted run of each kind, trained when it is asked for first."""
+
+    @cache
+    def train(kind: str) -> JobFolder:
+        folder = jobs.make_job(tmp_path_factory.mktemp(kind) / "whole", KINDS[kind])
+        jobs.run_here(folder)
+        return folder
+
+    return train
+
+
+@pytest.fixture(params=["full", "lora"])
 def whole(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, trained_as: Callable[[str], JobFolder]
 ) -> tuple[JobFolder, dict[str, Any]]:
     """An uninterrupted run, and what it changes in the tiny job."""
-    kind = {"full": ACCUMULATED, "lora": jobs.LORA}[request.param]
-    folder = jobs.make_job(tmp_path_factory.mktemp(request.param) / "whole", kind)
-    jobs.run_here(folder)
-    return folder, kind
+    return trained_as(request.param), KINDS[request.param]
 
 
 @pytest.fixture
