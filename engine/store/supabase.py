@@ -86,6 +86,8 @@ class SupabaseStore(SQLiteStore):
             new = [job for job in job_ids if ledger.copy_of(db, self._project.account, job) is None]
             for job_id in new:
                 ledger.track(db, self._project.account, job_id)
+            # Who looks whether there is something to send looks at this first.
+            db.execute("UPDATE revision SET value = value + 1")
         self._sync.wake()
         return len(new)
 

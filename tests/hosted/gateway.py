@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Fault = int | str | bytes | None
-"""A status or a body to answer instead; `drop` closes the connection unheard, `lose` after the server did it."""
+"""A status or a body to answer instead; `drop` closes the connection unheard, `lose` after it was heard."""
 
 _TIME = re.compile(rb'"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)\+00"')
 _NOT_FORWARDED = ("host", "connection", "accept-encoding", "content-length", "transfer-encoding")

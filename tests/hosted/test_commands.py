@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 import psycopg
 import pytest
 
+from engine.analysis.snapshot import Question
 from engine.home import Home
 from engine.job.events import Status
-from engine.store.hosted.project import Project, checked
+from engine.store.hosted.project import Project, checked, keep
 from engine.store.opening import in_use, open_store
 from engine.store.sqlite import SQLiteStore
 from tests.conftest import Podium
 from tests.hosted.conftest import PASSWORD, Cloud
 from tests.store.wire import a_job, a_run
+from tui.desk import EngineDesk
 
 ROOT = Path(__file__).parents[2]
 JOB = "9f0c1f36-6d56-4a52-9b07-0c2f3f5a7d11"
@@ -136,11 +139,26 @@ def test_what_is_no_project_is_refused_without_repeating_secrets(url: str, key: 
 def test_the_local_store_is_used_where_it_is_wanted(
     cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.store.hosted.project import keep
-
     keep(Home(home), cloud.sign_in())
     assert in_use(Home(home)) is not None
     monkeypatch.setenv("PODIUM_STORE", "local")
     store = open_store(Home(home), live=True)
     assert type(store) is SQLiteStore
     store.close()
+
+
+async def test_the_screen_says_in_one_line_that_the_server_is_away(cloud: Cloud, home: Path) -> None:
+    keep(Home(home), cloud.sign_in())
+    with cloud.gateway.failing("drop"):
+        desk = EngineDesk(Home(home))
+        await desk.open(lambda: None)
+        try:
+            async with asyncio.timeout(60):
+                # What is waited for is on the screen; there is no event of it.
+                trouble = ""
+                while "offline" not in trouble:
+                    trouble = (await asyncio.to_thread(desk.take, Question())).trouble
+                    await asyncio.sleep(0.1)
+        finally:
+            await desk.close()
+    assert trouble.startswith("Hosted store: offline since") and "\n" not in trouble

@@ -119,9 +119,18 @@ def untaken(db: sqlite3.Connection, account: str, attended: Collection[str]) -> 
     return [_copy(row) for row in found]
 
 
-def known(db: sqlite3.Connection, account: str) -> dict[str, int]:
-    """The ids there of all copies, with the revision that is known of each."""
-    found = db.execute("SELECT hosted_id, revision FROM hosted_jobs WHERE project = ?", (account,))
+def known(db: sqlite3.Connection, account: str) -> list[str]:
+    """The ids there of all copies."""
+    return [row[0] for row in db.execute("SELECT hosted_id FROM hosted_jobs WHERE project = ?", (account,))]
+
+
+def revisions(db: sqlite3.Connection, account: str, hosted_ids: Collection[str]) -> dict[str, int]:
+    """The revisions that are known of some of the jobs there."""
+    found = db.execute(
+        "SELECT hosted_id, revision FROM hosted_jobs "
+        "WHERE project = ? AND hosted_id IN (SELECT value FROM json_each(?))",
+        (account, json.dumps(list(hosted_ids))),
+    )
     return dict(found.fetchall())
 
 

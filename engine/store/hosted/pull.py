@@ -41,13 +41,15 @@ class Pull:
     def jobs(self) -> set[str]:
         """Take in the jobs that changed; returns their ids here."""
         with self._database.reading() as db:
-            cursor, known = ledger.cursor(db, self._account), ledger.known(db, self._account)
+            cursor = ledger.cursor(db, self._account)
         changed: set[str] = set()
         if cursor < 0:
             changed |= self._old_jobs()
             self._move(0)
         low = max(0, cursor - OVERLAP)
         while news := self._server.news(low):
+            with self._database.reading() as db:
+                known = ledger.revisions(db, self._account, list(news))
             newer = [revision for hosted, revision in news.items() if revision > known.get(hosted, -1)]
             if newer:
                 changed |= self._take(self._server.jobs(min(newer), max(newer)))
@@ -136,9 +138,8 @@ class Pull:
             if len(page) < PAGE:
                 break
         with self._database.reading() as db:
-            copies = [
-                ledger.copy_with(db, self._account, hosted) for hosted in ledger.known(db, self._account)
-            ]
+            gone = [hosted for hosted in ledger.known(db, self._account) if hosted not in there]
+            copies = [ledger.copy_with(db, self._account, hosted) for hosted in gone]
         lost = [
             copy for copy in copies if copy and copy.base and copy.revision and copy.hosted_id not in there
         ]

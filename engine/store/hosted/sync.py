@@ -73,6 +73,7 @@ class Sync:
         self._turn = threading.Lock()
         self._server: Server | None = None
         self._attended: dict[str, float] = {}
+        self._settled = -1  # the revision here at which all was sent
         self._refused: dict[str, tuple[str, float]] = {}
         self._due = {"comparisons": 0.0, "purged": 0.0}
         self.state = State("starting", datetime.now(UTC))
@@ -174,6 +175,9 @@ class Sync:
     def _send(self) -> str:
         """Send what changed here; returns what the server would not have, one line."""
         with self._database.reading() as db:
+            now = db.execute("SELECT value FROM revision").fetchone()[0]
+            if now == self._settled:
+                return ""
             purged, unsent = ledger.purged(db, self._account), ledger.unsent(db, self._account)
             waiting = ledger.waiting(db, self._account)
         if waiting and self.state.standing == "synced":
@@ -197,6 +201,8 @@ class Sync:
                 refused = refused or str(error)
             if self.state.standing == "behind":
                 self._set("behind")
+        if not refused and not self._closing.is_set():
+            self._settled = now
         return refused
 
     def _take_in(self) -> None:
@@ -282,7 +288,7 @@ class Sync:
     def _set(self, standing: Standing, why: str = "") -> None:
         try:
             with self._database.reading() as db:
-                waiting = ledger.waiting(db, self._account)
+                waiting = 0 if standing == "synced" else ledger.waiting(db, self._account)
         except PodiumError:
             waiting = self.state.waiting
         before = self.state

@@ -18,6 +18,8 @@ CREATE TABLE hosted_jobs (
     PRIMARY KEY (project, job_id)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX hosted_jobs_by_id ON hosted_jobs (project, hosted_id);
+-- All but the base, which is large: what is looked through every other second.
+CREATE INDEX hosted_jobs_small ON hosted_jobs (project, job_id, here, sent, sent_seq, revision, taken, hosted_id);
 CREATE INDEX hosted_jobs_by_job ON hosted_jobs (job_id);
 
 CREATE TABLE hosted_comparisons (
