@@ -275,7 +275,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class HostSample:
-    """One heartbeat: the machine's CPU, memory, disk and GPUs; of several machines the first one's, and all GPUs."""
+    """One heartbeat: CPU, memory, disk and GPUs; of several machines the first one's, and the GPUs of all."""
 
     ts: datetime
     cpu_percent: float | None = None

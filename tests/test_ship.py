@@ -67,7 +67,7 @@ def imported(bundle: Path, module: str, *interpreter: str) -> set[str]:
 
 
 @pytest.mark.parametrize("package", ["scorer", "engine/script", "engine/supervisor"])
-def test_scorer_supervisor_and_scripts_need_nothing_but_the_standard_library(bundle: Path, package: str) -> None:
+def test_scorer_supervisor_and_scripts_need_the_standard_library_alone(bundle: Path, package: str) -> None:
     for module in modules(bundle, package):
         loaded = imported(bundle, module, BASE, "-I", "-S")
         roots = {name.partition(".")[0] for name in loaded}

@@ -1,4 +1,4 @@
-"""A supervisor in a hurry, as a program: `python brisk.py FOLDER JSON`, JSON of timing, pace, trainer and slot."""
+"""A supervisor in a hurry, as a program: `python brisk.py FOLDER JSON` (timing, pace, trainer and slot)."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def logs(job: str, follow: bool, last: int | None, node: int, as_json: bool) -> 
         found = store.find(job)
         folder = Home.default().job(found.id)
         if node and node not in folder.other_nodes:
-            raise BadInput(f"{found.name}: there is no log of a machine {node} here", "Machines count from 0.")
+            raise BadInput(f"{found.name}: no log of a machine {node} is here", "Machines count from 0.")
         log = (folder.of_node(node) if node else folder).log
         if as_json:
             emit("logs", {"job_id": found.id, "path": str(log), "lines": _texts(log, last)})
