@@ -20,6 +20,7 @@ from engine.records import Axis, Checkpoint, Curve, HostSample, Job, MetricSumma
 from engine.store.base import Action, Done
 from engine.store.hosted import ledger
 from engine.store.hosted.project import Project
+from engine.store.hosted.realtime import Realtime
 from engine.store.hosted.server import Server
 from engine.store.hosted.state import State
 from engine.store.hosted.sync import LONGEST_WAIT, PACE, Sync
@@ -60,6 +61,7 @@ class SupabaseStore(SQLiteStore):
             lambda jobs: self._announce(jobs),
             pace=pace,
             longest_wait=longest_wait,
+            realtime=Realtime(project, lambda: self._sync.wake()) if live else None,
         )
         if live:
             self._sync.start()

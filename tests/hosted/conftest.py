@@ -132,7 +132,7 @@ def cloud(cloud_server: tuple[Gateway, str, str], monkeypatch: pytest.MonkeyPatc
         for table in ("local_training_jobs", "training_comparisons", "training_teams",
                       "local_training_metrics", "training_predictions"):  # fmt: skip
             db.execute(f"DELETE FROM {table}".encode())
-    gateway.fault = lambda method, path: None
+    gateway.fault, gateway.realtime = lambda method, path: None, 0
     for name in (
         "PODIUM_SUPABASE_TOKEN",
         "PODIUM_SUPABASE_EMAIL",

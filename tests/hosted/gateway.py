@@ -10,7 +10,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,16 +21,25 @@ _TIME = re.compile(rb'"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)\+00"')
 _NOT_FORWARDED = ("host", "connection", "accept-encoding", "content-length", "transfer-encoding")
 
 
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)
+
+
 class Gateway:
     """Hands requests on to a port of this machine.
 
     Args:
-        port: The server's.
+        port: The server's; `realtime` may be set to that of a realtime server, which sockets then go to.
     """
 
     def __init__(self, port: int) -> None:
         self.fault: Callable[[str, str], Fault] = lambda method, path: None
         self.asked: list[tuple[str, str]] = []
+        self.realtime = 0
         gateway = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -44,6 +53,9 @@ class Gateway:
                     self.close_connection = True
 
             def _hand_on(self) -> None:
+                if gateway.realtime and self.path.startswith("/realtime/"):
+                    self._tunnel()
+                    return
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 gateway.asked.append((self.command, self.path))
                 fault = gateway.fault(self.command, self.path)
@@ -77,6 +89,18 @@ class Gateway:
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
+
+            def _tunnel(self) -> None:
+                """Hand everything on, both ways, to the port that has the realtime server."""
+                self.close_connection = True
+                with socket.create_connection(("127.0.0.1", gateway.realtime), 10) as there:
+                    there.settimeout(None)
+                    lines = [self.requestline, *(f"{k}: {v}" for k, v in self.headers.items()), "", ""]
+                    there.sendall("\r\n".join(lines).encode())
+                    back = threading.Thread(target=_pump, args=(there, self.connection))
+                    back.start()
+                    _pump(self.connection, there)
+                    back.join()
 
             def _cut(self) -> None:
                 self.close_connection = True

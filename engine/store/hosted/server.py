@@ -40,6 +40,10 @@ class Server:
         self._client = wire.client(project, read_seconds=read_seconds)
         self._session = Session(project, self._client)
 
+    def token(self) -> str:
+        """The access token that it is asked with."""
+        return self._session.token()
+
     # ---- jobs
 
     def news(self, after: int) -> dict[str, int]:

@@ -20,6 +20,7 @@ from engine.store.hosted import ledger
 from engine.store.hosted.comparing import Comparisons
 from engine.store.hosted.pull import Pull
 from engine.store.hosted.push import Push
+from engine.store.hosted.realtime import Realtime
 from engine.store.hosted.server import Server
 from engine.store.hosted.state import Standing, State
 from engine.store.hosted.wire import Refused
@@ -53,6 +54,7 @@ class Sync:
         told: Called with the jobs that changed here.
         pace: Seconds between two looks for what is new.
         longest_wait: Seconds between two tries at most, while the server is away.
+        realtime: Wakes it when something changes there; it looks at its pace in any case.
     """
 
     def __init__(
@@ -64,9 +66,10 @@ class Sync:
         *,
         pace: float = PACE,
         longest_wait: float = LONGEST_WAIT,
+        realtime: Realtime | None = None,
     ) -> None:
         self._database, self._connect, self._account, self._told = database, connect, account, told
-        self._pace = pace
+        self._pace, self._realtime = pace, realtime
         self._exponential = tenacity.wait_random_exponential(multiplier=min(1.0, pace), max=longest_wait)
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -86,7 +89,7 @@ class Sync:
         self._thread.start()
 
     def wake(self) -> None:
-        """Something changed here: do not wait for the next turn."""
+        """Something changed, here or there: do not wait for the next turn."""
         self._wake.set()
 
     def attend(self, job_id: str) -> None:
@@ -100,6 +103,8 @@ class Sync:
         """Stop; what was not sent is sent the next time."""
         self._closing.set()
         self._wake.set()
+        if self._realtime is not None:
+            self._realtime.close()
         if self._thread is not None:
             self._thread.join(_ENDING)
         if self._server is not None and not (self._thread and self._thread.is_alive()):
@@ -256,6 +261,8 @@ class Sync:
         with _held(self._database.path.with_suffix(".sync")) as ours:
             if ours:
                 self.turn()
+                if self._realtime is not None:
+                    self._realtime.reached(self._way().token())
             else:
                 self._set("synced")
 
