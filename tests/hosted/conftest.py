@@ -25,6 +25,7 @@ from tests.hosted.gateway import Gateway
 from tests.hosted.keys import Keys
 
 PASSWORD = "correct horse battery staple"
+Running = tuple[Gateway, str, str, Path]
 _SESSIONS: dict[tuple[str, str], dict[str, Any]] = {}
 
 SUPABASE = """
@@ -112,22 +113,23 @@ def acting(url: str, role: str, user: str = "") -> Iterator[psycopg.Connection[A
 
 
 @pytest.fixture(scope="session")
-def cloud_server(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, str, str]]:
-    """A small Supabase server of this session's own: its gateway, its publishable key and its database."""
+def cloud_server(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A small Supabase server of this session's own: its gateway, publishable key, database and files."""
     if why := small.missing():
         pytest.skip(why)
+    folder = tmp_path_factory.mktemp("small")
     with (
         database(server) as url,
-        small.serving(url, tmp_path_factory.mktemp("small")) as (port, key),
+        small.serving(url, folder) as (port, key),
         Gateway(port).open() as gateway,
     ):
-        yield gateway, key, url
+        yield gateway, key, url, folder
 
 
 @pytest.fixture
-def cloud(cloud_server: tuple[Gateway, str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cloud:
+def cloud(cloud_server: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cloud:
     """That server without any job; and a keyring that is empty."""
-    gateway, key, url = cloud_server
+    gateway, key, url, folder = cloud_server
     with psycopg.connect(url, autocommit=True) as db:
         for table in ("local_training_jobs", "training_comparisons", "training_teams",
                       "local_training_metrics", "training_predictions"):  # fmt: skip
@@ -143,7 +145,7 @@ def cloud(cloud_server: tuple[Gateway, str, str], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PODIUM_TEST_KEYS", str(tmp_path / "keys.json"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.hosted.keys.Keys")
     keyring.set_keyring(Keys())
-    return Cloud(gateway, Project(gateway.url, key), url)
+    return Cloud(gateway, Project(gateway.url, key), url, folder)
 
 
 @pytest.fixture(scope="session")
@@ -162,11 +164,13 @@ class Cloud:
         gateway: The way to it.
         project: It, with nobody signed in.
         url: Its database.
+        folder: Its files, the e-mails that it would send among them.
     """
 
     gateway: Gateway
     project: Project
     url: str
+    folder: Path
 
     def sign_in(self, email: str = "ada@example.com", *, anew: bool = False) -> Project:
         """Make a user, once, and sign in, anew or with the session that there is; the keyring has it then."""

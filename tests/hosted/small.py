@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import shutil
 import socket
@@ -18,6 +19,9 @@ import httpx
 import psycopg
 
 from engine.store.hosted.migrate import migrate
+
+SECRET = "s" * 40
+"""What the server signs its access tokens with."""
 
 ROOT = Path(__file__).parents[2]
 LITE = ROOT / ".node" / "node_modules" / ".bin" / "lite"
@@ -60,6 +64,13 @@ def missing() -> str:
     )
 
 
+def mails(folder: Path, address: str) -> list[str]:
+    """The e-mails to an address, oldest first: the server writes what it would send into its log."""
+    text = (folder / "log").read_text(errors="replace")
+    found = re.split(r"email captured \(not delivered\)\n", text)[1:]
+    return [mail for mail in found if mail.startswith(f"To: {address}\n")]
+
+
 @contextmanager
 def serving(url: str, folder: Path, *, expiry: int = 3600) -> Iterator[tuple[int, str]]:
     """Serve a database; yields the server's port and its publishable key.
@@ -78,7 +89,7 @@ def serving(url: str, folder: Path, *, expiry: int = 3600) -> Iterator[tuple[int
                 port=port,
                 database_port=database_port,
                 database=parts.path[1:],
-                secret="s" * 40,
+                secret=SECRET,
                 expiry=expiry,
             )
         )

@@ -60,8 +60,9 @@ def init(url: str, key: str, team: str, as_json: bool) -> None:
 @store.command("sign-in")
 @click.option("--email", metavar="ADDRESS", help="Who signs in.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
-@click.option("--link", is_flag=True, help="Send an e-mail with a code instead.")
+@click.option("--link", is_flag=True, help="Send an e-mail with a code and a link instead.")
 @click.option("--code-stdin", is_flag=True, help="Read the code of that e-mail from stdin.")
+@click.option("--link-stdin", is_flag=True, help="Read the link of that e-mail or an invitation.")
 @click.option("--token", is_flag=True, help="Read an access token from stdin.")
 @json_option
 def sign_in(as_json: bool, **given: Any) -> None:
@@ -73,7 +74,10 @@ def sign_in(as_json: bool, **given: Any) -> None:
     project = _project(home)
     session = _session(project, given)
     if session is None:
-        line("A code is on its way: podium store sign-in --email … --code-stdin")
+        if as_json:
+            emit("store", {"sent": True, "url": project.url})
+        else:
+            line("An e-mail is on its way: podium store sign-in --email … --code-stdin, or --link-stdin")
         return
     signed = project.by(session["user_id"], session["email"])
     if not secrets.in_environment():
@@ -89,12 +93,14 @@ def _session(project: Project, given: dict[str, Any]) -> dict[str, Any] | None:
     """The session that is asked for; None when an e-mail was sent that opens one."""
     from engine.store.hosted import account, secrets, wire
 
-    asked = any(given[name] for name in ("password_stdin", "link", "code_stdin", "token"))
-    if given["token"]:
-        return account.with_token(_secret("Access token"))
-    if not asked and (token := os.environ.get(secrets.TOKEN)):
-        return account.with_token(token)
+    asked = any(given[name] for name in ("password_stdin", "link", "code_stdin", "link_stdin", "token"))
     client = wire.client(project)
+    if given["token"]:
+        return account.with_token(client, _secret("Access token"))
+    if not asked and (token := os.environ.get(secrets.TOKEN)):
+        return account.with_token(client, token)
+    if given["link_stdin"]:
+        return account.with_link(client, _secret("Link"))
     email = given["email"] or os.environ.get(secrets.EMAIL) or _asked("E-mail")
     if given["link"]:
         account.send_link(client, email)
