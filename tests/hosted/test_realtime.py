@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -141,6 +142,49 @@ def test_closing_ends_it_also_while_a_server_keeps_it_waiting(
     soon(lambda: not threads())
 
 
+def test_closing_ends_it_also_while_nobody_answers(woken: Woken) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        realtime = Realtime(Project(f"http://127.0.0.1:{port}", "sb_publishable_x"), woken)
+        realtime.reached("first")
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(1)
+            realtime.close()
+            soon(lambda: not threads())
+    assert woken.times == 0
+
+
+def test_a_server_that_refuses_is_left_alone_until_it_has_answered_who_polls(woken: Woken) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as refusing:
+        port = refusing.getsockname()[1]
+        realtime = Realtime(Project(f"http://127.0.0.1:{port}", "sb_publishable_x"), woken, again=0.01)
+
+        def asked() -> bool:
+            try:
+                connection, _ = refusing.accept()
+            except TimeoutError:
+                return False
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return True
+
+        def asked_again() -> bool:
+            realtime.reached("first")
+            return asked()
+
+        try:
+            realtime.reached("first")
+            assert asked()
+            refusing.settimeout(0.3)
+            assert not asked()
+            soon(asked_again)
+        finally:
+            realtime.close()
+    assert woken.times == 0
+
+
 # ---- the store
 
 
@@ -167,13 +211,17 @@ def push_a_run(first: SupabaseStore) -> None:
 def test_a_second_laptop_sees_the_run_by_itself_where_there_is_no_realtime(
     machine: Callable[..., SupabaseStore], cloud: Cloud
 ) -> None:
+    cloud.gateway.asked.clear()
     first, second = machine("first"), machine("second")
-    soon(lambda: second.state.standing == "synced")
+
+    def tried() -> int:
+        return sum(path.startswith("/realtime/") for _, path in cloud.gateway.asked)
+
+    soon(lambda: tried() == 2)  # once a machine, and not again
     push_a_run(first)
     soon(lambda: [job.id for job in second.jobs()] == [JOB])
     soon(lambda: len(second.events(JOB)) == len(first.events(JOB)))
-    tried = [path for _, path in cloud.gateway.asked if path.startswith("/realtime/")]
-    assert len(tried) <= 2  # once a machine, and not again
+    assert tried() == 2
 
 
 def test_a_second_laptop_that_never_polls_is_woken_by_realtime(
