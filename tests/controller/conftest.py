@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from engine.store.sqlite import SQLiteStore
 from engine.supervisor.locks import holder
 from engine.supervisor.process import end_leftovers
 from tests import standin
+from tests.emulators.sshd import Server
 from tests.processes import gone, until
 
 
@@ -25,9 +28,7 @@ def place(home: Path) -> Iterator[Home]:
     place = Home(home)
     place.create()
     yield place
-    for folder in place.jobs.iterdir():
-        kill_supervisor(place, folder.name)
-        end_leftovers(place.job(folder.name), None, None, grace=0)
+    end_all(place)
 
 
 @pytest.fixture
@@ -74,3 +75,23 @@ def kill_supervisor(home: Home, job_id: str) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         until(lambda: gone(pid))
+
+
+def end_all(home: Home) -> None:
+    """End whatever jobs still run in a home, here or on a loopback machine."""
+    for folder in home.jobs.iterdir() if home.jobs.exists() else ():
+        kill_supervisor(home, folder.name)
+        end_leftovers(home.job(folder.name), None, None, grace=0)
+
+
+def pod_section(server: Server) -> dict[str, Any]:
+    """A loopback machine as the spec names it."""
+    return {
+        "provider": "ssh",
+        "host": "127.0.0.1",
+        "user": "root",
+        "port": server.port,
+        "key": str(server.key),
+        "python": sys.executable,
+        "folder": str(server.root),
+    }

@@ -8,7 +8,6 @@ import getpass
 import hashlib
 import json
 import os
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,8 @@ from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
 from engine.pods.ssh_start import Starter
 from engine.store.sqlite import SQLiteStore
-from engine.supervisor.process import end_leftovers
 from tests import standin
-from tests.controller.conftest import kill_supervisor
+from tests.controller.conftest import end_all, kill_supervisor, pod_section
 from tests.emulators.receiver import Receiver
 from tests.emulators.sshd import Server, sshd
 from tests.processes import events_of, until
@@ -38,26 +36,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server = sshd(tmp_path / "server")
     yield server
     server.stop()
-    end_all(server)
-
-
-def end_all(server: Server) -> None:
-    there = Home(server.root)
-    for folder in there.jobs.iterdir() if there.jobs.exists() else ():
-        kill_supervisor(there, folder.name)
-        end_leftovers(there.job(folder.name), None, None, grace=0)
-
-
-def pod_section(server: Server) -> dict[str, Any]:
-    return {
-        "provider": "ssh",
-        "host": "127.0.0.1",
-        "user": "root",
-        "port": server.port,
-        "key": str(server.key),
-        "python": sys.executable,
-        "folder": str(server.root),
-    }
+    end_all(Home(server.root))
 
 
 def spec(server: Server, data: Path, **sections: Any) -> JobSpec:
@@ -264,7 +243,7 @@ async def test_two_machines_work_at_once(laptop: Laptop, server: Server, data: P
         for controller in laptop.opened:
             await controller.close()
         other.stop()
-        end_all(other)
+        end_all(Home(other.root))
 
 
 async def finished(laptop: Laptop, server: Server, data: Path, **trainer: Any) -> tuple[Controller, str]:

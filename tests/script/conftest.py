@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ from engine.controller import Controller, Pods
 from engine.home import Home
 from engine.job.spec import JobSpec
 from engine.store.sqlite import SQLiteStore
-from engine.supervisor.process import end_leftovers
-from tests.controller.conftest import kill_supervisor, place, store
+from tests.controller.conftest import end_all, place, store
 from tests.emulators.sshd import Server, sshd
 
 __all__ = ["place", "store"]
@@ -105,19 +103,4 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server = sshd(tmp_path / "server")
     yield server
     server.stop()
-    there = Home(server.root)
-    for folder in there.jobs.iterdir() if there.jobs.exists() else ():
-        kill_supervisor(there, folder.name)
-        end_leftovers(there.job(folder.name), None, None, grace=0)
-
-
-def pod_section(server: Server) -> dict[str, Any]:
-    return {
-        "provider": "ssh",
-        "host": "127.0.0.1",
-        "user": "root",
-        "port": server.port,
-        "key": str(server.key),
-        "python": sys.executable,
-        "folder": str(server.root),
-    }
+    end_all(Home(server.root))

@@ -16,9 +16,10 @@ from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
 from engine.pods.ssh_start import Starter
 from engine.snapshots import standing_of, take
+from tests.controller.conftest import pod_section
 from tests.emulators.sshd import Server
 from tests.processes import until
-from tests.script.conftest import Laptop, pod_section, spec
+from tests.script.conftest import Laptop, spec
 
 pytestmark = pytest.mark.skipif(getpass.getuser() != "root", reason="sshd on loopback lets only root in here")
 
