@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.job.folder import JobFolder
+from engine.trainer.stop import StopRequest
 from tests.trainer import jobs
 from tests.trainer.methods import job_of
 
@@ -64,3 +66,11 @@ def no_process_left() -> Iterator[None]:
 def job(tmp_path: Path) -> JobFolder:
     """The tiny job, ready to train."""
     return jobs.make_job(tmp_path / "job")
+
+
+@pytest.fixture
+def sigterm() -> Iterator[StopRequest]:
+    """A stop request that the real signal sets."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield StopRequest.on_sigterm()
+    signal.signal(signal.SIGTERM, before)

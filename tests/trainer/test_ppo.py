@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -88,14 +88,6 @@ def whole(
 ) -> tuple[JobFolder, dict[str, Any]]:
     """An uninterrupted run, and what it changes in the tiny job."""
     return trained_as(request.param), KINDS[request.param]
-
-
-@pytest.fixture
-def sigterm() -> Iterator[StopRequest]:
-    """A stop request that the real signal sets."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield StopRequest.on_sigterm()
-    signal.signal(signal.SIGTERM, before)
 
 
 def assert_same(interrupted: JobFolder, reference: JobFolder) -> None:

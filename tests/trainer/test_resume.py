@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,14 +46,6 @@ def whole(
 ) -> tuple[JobFolder, dict[str, Any]]:
     """An uninterrupted run, and what it changes in the tiny job."""
     return trained_as(request.param), KINDS[request.param]
-
-
-@pytest.fixture
-def sigterm() -> Iterator[StopRequest]:
-    """A stop request that the real signal sets."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield StopRequest.on_sigterm()
-    signal.signal(signal.SIGTERM, before)
 
 
 def signal_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
