@@ -172,7 +172,9 @@ class JobStream:
                 self.link, self.trouble, self._live_since = "live", "", time.monotonic()
             self._backoff.reset()
             if chunk.data or chunk.restarted:
-                self._quiet_since = time.monotonic()
+                # Another node's words don't say that node 0's supervisor lives, and only that is the job's.
+                if not _OF_A_NODE.fullmatch(chunk.file):
+                    self._quiet_since = time.monotonic()
                 if self._mirror is not None:
                     await asyncio.to_thread(self._mirror.take, chunk)
                 self._grown.set()
@@ -228,7 +230,6 @@ class JobStream:
             raise
         self._patience.reset()
         return True
-
 
     def _ingest_all(self) -> None:
         ingest(self._store, self._job_id, self._folder.events)

@@ -63,13 +63,18 @@ class Hosts:
     def job(self, node: int, job_id: str) -> JobFolder:
         return self.home(node).job(job_id)
 
+    def jobs(self, node: int) -> list[JobFolder]:
+        """The jobs that a machine knows by now."""
+        there = self.home(node)
+        return [there.job(folder.name) for folder in there.jobs.iterdir()] if there.jobs.exists() else []
+
     def end(self) -> None:
         for node, server in enumerate(self.servers):
             server.stop()
             there = self.home(node)
-            for folder in there.jobs.iterdir() if there.jobs.exists() else ():
-                kill_supervisor(there, folder.name)
-                end_leftovers(there.job(folder.name), None, None, grace=0)
+            for job in self.jobs(node):
+                kill_supervisor(there, job.path.name)
+                end_leftovers(job, None, None, grace=0)
 
 
 @pytest.fixture

@@ -128,22 +128,35 @@ async def test_a_dead_machine_is_started_again_and_a_lost_one_breaks_nothing(
     assert read_json(there[1].exit)["status"] == "cancelled"
 
 
-async def test_a_laptop_that_dies_in_mid_launch_finds_both(
-    laptop: Laptop, hosts: Hosts, data: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_dead_first_machine_is_started_again_while_the_other_one_talks(
+    laptop: Laptop, hosts: Hosts, data: Path
 ) -> None:
-    begun: list[str] = []
+    controller = await laptop.open(**LONG)
+    job = await controller.launch(hosts.spec(data))
+    there = [hosts.job(node, job.id) for node in range(2)]
+    await comes(lambda: all("train" in types(folder) for folder in there), "both at work")
+    kill_supervisor(hosts.home(0), job.id)
+    await comes(lambda: read_json(there[0].memory).get("attempt") == 2, "another supervisor")
+    await controller.stop(job.id)
+    assert await settled(controller, job.id) == Status.CANCELLED
+    assert read_json(there[1].exit)["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("started", [0, 1])
+async def test_a_laptop_that_dies_in_mid_launch_finds_both(
+    laptop: Laptop, hosts: Hosts, data: Path, monkeypatch: pytest.MonkeyPatch, started: int
+) -> None:
     whole = Starter._supervise
 
     async def die(self: Starter, *arguments: Any) -> None:
-        begun.append(self._calls.where)
-        if len(begun) > 1:
+        if not self._calls.where.endswith(str(hosts.servers[started].port)):
             await asyncio.sleep(3600)
         await whole(self, *arguments)
 
     monkeypatch.setattr(Starter, "_supervise", die)
     controller = await laptop.open(**LONG)
     launching = asyncio.create_task(controller.launch(hosts.spec(data)))
-    await comes(lambda: len(begun) == 2, "one of them started")
+    await comes(lambda: any("train" in types(folder) for folder in hosts.jobs(started)), "one of them at work")
     launching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await launching
