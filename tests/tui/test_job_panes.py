@@ -26,6 +26,7 @@ from tui.widgets.notes import NotesView
 from tui.widgets.predictions import PredictionsPane, answers
 from tui.widgets.run_header import RunHeader
 from tui.widgets.ssh_words import ssh_command
+from tui.widgets.title_line import TitleLine
 
 
 def busy(*percents: float | None, gpus: int = 1) -> tuple[HostSample, ...]:
@@ -294,10 +295,15 @@ def test_the_ssh_command_of_a_rented_machine() -> None:
     assert ssh_command(rented, {}) == ""
 
 
-async def test_the_title_of_the_pane_that_has_the_keys_stands_out(app: PodiumApp) -> None:
+async def test_the_title_of_the_pane_that_has_the_keys_stands_out_and_no_other(app: PodiumApp) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
-        for key, name in (("o", "log"), ("c", "checkpoints"), ("p", "predictions")):
+        accent = app.theme_variables["accent"].lower()
+        for key, name in (("o", "log"), ("c", "checkpoints"), ("p", "predictions"), ("tab", "events")):
             await press(pilot, key)
-            colour = app.screen.query_one(f"#{name} > TitleLine").styles.color
-            assert colour.hex.lower() == app.theme_variables["accent"].lower()
+            loud = [
+                title.parent.id
+                for title in app.screen.query(TitleLine)
+                if title.parent and title.parent.id and title.styles.color.hex.lower() == accent
+            ]
+            assert loud == [name]

@@ -10,7 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.events import DescendantFocus
+from textual.events import DescendantBlur, DescendantFocus
 from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
@@ -273,17 +273,21 @@ class JobScreen(PodiumScreen):
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         """A pane was clicked: it is the one in front."""
-        before = self.front
-        for node in event.widget.ancestors_with_self:
-            if node.id in self.TAKERS:
-                self.front = node.id
-        self.call_after_refresh(self._restyle, before, self.front)
+        if (name := self._pane_of(event.widget)) is not None:
+            self.front = name
+        self._restyle(name)
 
-    def _restyle(self, *names: str) -> None:
+    def on_descendant_blur(self, event: DescendantBlur) -> None:
+        """A pane that lost the keys looks like it."""
+        self._restyle(self._pane_of(event.widget))
+
+    def _pane_of(self, widget: Widget) -> str | None:
+        return next((node.id for node in widget.ancestors_with_self if node.id in self.TAKERS), None)
+
+    def _restyle(self, name: str | None) -> None:
         """Textual styles only what lost or got the focus anew, and not the titles beside it."""
-        for name in names:
-            for pane in self.query(f"#{name}"):
-                pane.update_node_styles()
+        for pane in self.query(f"#{name}") if name else ():
+            self.call_after_refresh(pane.update_node_styles)
 
     @on(PaneTabs.Chosen)
     def _choose(self, event: PaneTabs.Chosen) -> None:
