@@ -102,6 +102,8 @@ async def _undo(bench: Bench, wish: Wish) -> str:
     undone = await bench.controller.undo(bench.counting("took back"))
     if undone is None:
         return "There is nothing to take back."
+    if not undone.job_ids:
+        return f"The last {undone.action} no longer stood: nothing changed."
     return f"Took back: {undone.action} {_runs(len(undone.job_ids))}."
 
 
@@ -313,14 +315,15 @@ def tag(store: Store, wish: run_wishes.TagRuns) -> str:
     from tui.annotating import tags_in
 
     add, drop = tags_in(wish.text)
-    store.annotate(wish.job_ids, add=add, drop=drop)
-    return f"Tagged {_runs(len(wish.job_ids))}."
+    done = store.annotate(wish.job_ids, add=add, drop=drop)
+    return f"Tagged {_runs(len(done.job_ids))}. z takes it back." if done.job_ids else "Nothing to do."
 
 
 def note(store: Store, wish: run_wishes.NoteRuns) -> str:
     """Set a note."""
-    store.annotate(wish.job_ids, note=wish.note)
-    return "Noted." if wish.note else "The note is gone."
+    done = store.annotate(wish.job_ids, note=wish.note)
+    said = "Noted" if wish.note else "The note is gone"
+    return f"{said}. z takes it back." if done.job_ids else "Nothing to do."
 
 
 def rename(store: Store, wish: run_wishes.RenameRun) -> str:
@@ -328,8 +331,8 @@ def rename(store: Store, wish: run_wishes.RenameRun) -> str:
     from tui.annotating import plain
 
     name = plain("name", wish.name)
-    store.annotate(wish.job_ids, name=name)
-    return f"It is called {name} now."
+    done = store.annotate(wish.job_ids, name=name)
+    return f"It is called {name} now. z takes it back." if done.job_ids else "Nothing to do."
 
 
 def save_filter(store: Store, wish: run_wishes.SaveFilter) -> str:

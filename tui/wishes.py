@@ -229,7 +229,7 @@ class DeleteJobs(Wish):
 
 
 class UndoLast(Wish):
-    """Take back the last archive, restore or delete."""
+    """Take back the last archive, restore, delete, rename, tag or note."""
 
     KEYS = "z,u"
     SHOWN = "z"

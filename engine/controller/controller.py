@@ -483,7 +483,7 @@ class Controller:
         return await self._act("delete", job_ids, progress)
 
     async def undo(self, progress: Progress = unseen) -> Done | None:
-        """Take back the last archive, restore or delete; None when there is none."""
+        """Take back the last action, or what was said last of runs; None when there is none."""
         done = await asyncio.to_thread(self._store.undo)
         if done is not None:
             await asyncio.to_thread(self._place, done.job_ids, progress)

@@ -26,6 +26,8 @@ from engine.records import (
 )
 
 Action = Literal["archive", "restore", "delete"]
+Change = Literal["archive", "restore", "delete", "rename", "note", "tag"]
+"""What undo takes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,11 @@ class Done:
     """An action that was carried out and can be undone.
 
     Args:
-        action: What was done.
+        action: What was done; of several things said at once, one of them.
         job_ids: The jobs it changed; those it did not change are left out.
     """
 
-    action: Action
+    action: Change
     job_ids: tuple[str, ...]
 
 
@@ -227,8 +229,8 @@ class Store(Protocol):
         note: str | None = None,
         add: Collection[str] = (),
         drop: Collection[str] = (),
-    ) -> None:
-        """Set what the user says of jobs, of all or of none; what is not given stays.
+    ) -> Done:
+        """Set what the user says of jobs, of all or of none, and remember it for undo; what is None stays.
 
         Args:
             job_ids: The jobs.

@@ -16,7 +16,7 @@ from engine.errors import StoreError
 SCHEMA: Final = Path(__file__).parent / "schema"
 """The folder of the migrations, one numbered SQL file each."""
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """The `user_version` that the newest migration sets."""
 
 APPLICATION_ID: Final = int.from_bytes(b"Podi", "big")

@@ -327,11 +327,12 @@ class SQLiteStore:
         note: str | None = None,
         add: Collection[str] = (),
         drop: Collection[str] = (),
-    ) -> None:
-        """Set what the user says of jobs, of all or of none; what is not given stays."""
+    ) -> Done:
+        """Set what the user says of jobs, of all or of none, and remember it for undo."""
         with self._database.writing() as db:
-            housekeeping.annotate(db, job_ids, name=name, note=note, add=add, drop=drop)
-        self._tell(*job_ids)
+            done = actions.annotate(db, job_ids, name=name, note=note, add=add, drop=drop)
+        self._tell(*done.job_ids)
+        return done
 
     def forget(self, job_ids: Sequence[str]) -> None:
         """Remove jobs from the trash for good, with all that is known of them."""

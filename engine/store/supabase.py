@@ -158,10 +158,10 @@ class SupabaseStore(SQLiteStore):
         note: str | None = None,
         add: Collection[str] = (),
         drop: Collection[str] = (),
-    ) -> None:
+    ) -> Done:
         """As of any store; of one's own runs."""
         self._own(job_ids)
-        super().annotate(job_ids, name=name, note=note, add=add, drop=drop)
+        return super().annotate(job_ids, name=name, note=note, add=add, drop=drop)
 
     def forget(self, job_ids: Sequence[str]) -> None:
         """As of any store; of one's own runs."""

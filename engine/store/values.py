@@ -62,6 +62,15 @@ def json_object(text: str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def json_list(text: str | None) -> list[Any]:
+    """The list that a JSON text holds; empty for anything else."""
+    try:
+        value = json.loads(text) if text else []
+    except (ValueError, RecursionError):
+        return []
+    return value if isinstance(value, list) else []
+
+
 def json_text(value: Any) -> str:
     """A value as ASCII JSON, so that no lone surrogate of a pod's can spoil a row."""
     try:

@@ -45,6 +45,14 @@ def test_several_runs_go_in_one_action_and_one_undo_brings_all_back(
     assert listed(podium) == {"good", "poor"}
 
 
+def test_undo_takes_back_a_tag_and_then_the_action_before_it(podium: Podium, runs: tuple[Job, Job]) -> None:
+    podium("archive", "poor")
+    podium("tag", "good", "+final")
+    assert podium("undo").stdout == "Took back: good tagged.\n"
+    assert told(podium("undo", "--json").stdout)["undone"] == {"action": "archive", "job_ids": ["poor-id"]}
+    assert listed(podium) == {"good", "poor"}
+
+
 def test_one_unknown_name_among_several_hides_none(podium: Podium, runs: tuple[Job, Job]) -> None:
     assert podium("archive", "good", "nobody").returncode == 2
     assert listed(podium) == {"good", "poor"}

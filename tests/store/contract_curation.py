@@ -31,6 +31,27 @@ class CurationContract:
         found = store.job(job.id)
         assert (found.metadata["note"], found.tags) == ("keep", ("final",))
 
+    def test_undo_takes_back_names_notes_and_tags_in_their_turn(self, store: Store, connect: Connect) -> None:
+        store.add(a_job(status=Status.COMPLETED, tags=("old",), metadata={"rows": 7}))
+        before = store.job("job-1")
+        assert store.annotate(["job-1"], name="renamed").action == "rename"
+        store.act("archive", ["job-1"])
+        assert store.annotate(["job-1"], add=("final",), drop=("old",)).action == "tag"
+        assert store.annotate(["job-1"], note="keep").job_ids == ("job-1",)
+        assert store.annotate(["job-1"], note="keep").job_ids == ()
+        undone = [done.action for done in iter(connect().undo, None)]
+        assert undone == ["note", "tag", "archive", "rename"]
+        found = store.job("job-1")
+        assert (found.name, found.tags, dict(found.metadata)) == (before.name, ("old",), {"rows": 7})
+
+    def test_undo_leaves_alone_what_was_said_otherwise_since(self, store: Store) -> None:
+        store.add(a_job())
+        store.annotate(["job-1"], name="one")
+        store.update("job-1", name="two")
+        done = store.undo()
+        assert done is not None and done.job_ids == ()
+        assert store.job("job-1").name == "two"
+
     def test_one_unknown_job_among_several_annotates_none(self, store: Store) -> None:
         store.add(a_job())
         with pytest.raises(NoSuchJob):

@@ -1,58 +1,107 @@
-"""Archive, restore, delete and undo in any order lose nothing and bring nothing back that was not there."""
+"""Archive, restore, delete, names, notes, tags and undo in any order: nothing lost, nothing resurrected."""
 
 from __future__ import annotations
 
-from typing import get_args
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.job.events import Status
-from engine.store.base import Action
+from engine.store.base import Action, Done
 from engine.store.sqlite import SQLiteStore
 from tests.store.test_delivery import empty_store
 from tests.store.wire import a_job
 
 JOBS = [f"job-{at}" for at in range(4)]
-Hidden = dict[str, tuple[bool, bool]]
+TAGS = ("final", "debug", "x")
 
+
+@dataclass(frozen=True)
+class State:
+    """What actions change of a run."""
+
+    archived: bool = False
+    deleted: bool = False
+    name: str = "first"
+    note: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+States = dict[str, State]
+Step = tuple[str, Any, list[str]]
+
+chosen = st.lists(st.sampled_from(JOBS), max_size=4)
+some_tags = st.lists(st.sampled_from(TAGS), max_size=2, unique=True)
 steps = st.one_of(
-    st.just(None),
-    st.tuples(st.sampled_from(get_args(Action)), st.lists(st.sampled_from(JOBS), max_size=4)),
+    st.just(("undo", None, [])),
+    st.tuples(st.sampled_from(get_args(Action)), st.none(), chosen),
+    st.tuples(st.just("rename"), st.sampled_from(("first", "second")), chosen),
+    st.tuples(st.just("note"), st.sampled_from(("", "good", "bad")), chosen),
+    st.tuples(st.just("tag"), st.tuples(some_tags, some_tags), chosen),
 )
 
 
-def hidden(store: SQLiteStore) -> Hidden:
-    """Which jobs are archived, which deleted."""
-    return {job.id: (job.archived, job.deleted) for job in store.jobs(archived=True, deleted=True)}
+def shown(store: SQLiteStore) -> States:
+    """The runs as the store has them."""
+    return {
+        job.id: State(job.archived, job.deleted, job.name, job.metadata.get("note"), job.tags)
+        for job in store.jobs(archived=True, deleted=True)
+    }
 
 
-def after(action: str, before: tuple[bool, bool]) -> tuple[bool, bool]:
-    archived, deleted = before
-    return {"archive": (True, deleted), "delete": (archived, True), "restore": (False, False)}[action]
+def after(kind: str, value: Any, before: State) -> State:
+    """What a run becomes."""
+    match kind:
+        case "archive":
+            return replace(before, archived=True)
+        case "delete":
+            return replace(before, deleted=True)
+        case "restore":
+            return replace(before, archived=False, deleted=False)
+        case "rename":
+            return replace(before, name=value)
+        case "note":
+            return replace(before, note=value or None)
+    add, drop = value
+    kept = [tag for tag in before.tags if tag not in drop]
+    return replace(before, tags=tuple(dict.fromkeys([*kept, *add])))
+
+
+def carried_out(store: SQLiteStore, step: Step) -> Done:
+    kind, value, job_ids = step
+    match kind:
+        case "rename":
+            return store.annotate(job_ids, name=value)
+        case "note":
+            return store.annotate(job_ids, note=value)
+        case "tag":
+            return store.annotate(job_ids, add=value[0], drop=value[1])
+        case "archive" | "restore" | "delete":
+            return store.act(kind, job_ids)
+    raise AssertionError(kind)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(steps, max_size=12))
-def test_any_sequence_of_actions_and_undos_agrees_with_a_list_of_states(
-    sequence: list[tuple[Action, list[str]] | None],
-) -> None:
+def test_any_sequence_of_actions_and_undos_agrees_with_a_list_of_states(sequence: list[Step]) -> None:
     with empty_store() as store:
         for job_id in JOBS:
-            store.add(a_job(job_id, status=Status.COMPLETED))
-        states: list[Hidden] = [hidden(store)]
+            store.add(a_job(job_id, name="first", status=Status.COMPLETED, metadata={"rows": 7}))
+        states: list[States] = [shown(store)]
         for step in sequence:
-            if step is None:
+            if step[0] == "undo":
                 done = store.undo()
                 assert (done is None) == (len(states) == 1)
                 if done is not None:
                     states.pop()
             else:
-                wanted = {**states[-1], **{job_id: after(step[0], states[-1][job_id]) for job_id in step[1]}}
-                done = store.act(*step)
-                assert set(done.job_ids) == {
-                    job_id for job_id in JOBS if wanted[job_id] != states[-1][job_id]
-                }
+                wanted = {**states[-1], **{each: after(*step[:2], states[-1][each]) for each in step[2]}}
+                done = carried_out(store, step)
+                assert set(done.job_ids) == {each for each in JOBS if wanted[each] != states[-1][each]}
                 if done.job_ids:
+                    assert done.action == step[0]
                     states.append(wanted)
-            assert hidden(store) == states[-1]
+            assert shown(store) == states[-1]
+        assert all(job.metadata["rows"] == 7 for job in store.jobs(archived=True, deleted=True))

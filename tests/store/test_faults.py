@@ -236,6 +236,27 @@ def test_the_schema_version_is_that_of_the_newest_migration(path: Path) -> None:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_what_an_older_podium_archived_is_taken_back_by_this_one(path: Path) -> None:
+    import yoyo
+
+    backend = yoyo.get_backend(f"sqlite:///{path}")
+    older = yoyo.read_migrations(str(SCHEMA)).filter(lambda each: each.id < "0004")
+    backend.apply_migrations(older)
+    backend.connection.close()
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            "INSERT INTO local_training_jobs (id, name, status, created_at, archived_at) "
+            "VALUES ('job-1', 'old', 'completed', '2026-11-01T00:00:00Z', '2026-11-02T00:00:00Z');"
+            "INSERT INTO actions (id, action, done_at) VALUES (1, 'archive', '2026-11-02T00:00:00Z');"
+            "INSERT INTO action_items VALUES (1, 'job-1', NULL, NULL, '2026-11-02T00:00:00Z', NULL);"
+        )
+    store = SQLiteStore(path)
+    assert store.job("job-1").archived
+    done = store.undo()
+    assert done is not None and (done.action, done.job_ids) == ("archive", ("job-1",))
+    assert not store.job("job-1").archived
+
+
 def test_a_half_made_database_is_made_whole(path: Path) -> None:
     # A process that died between yoyo's own tables and the first migration.
     with closing(sqlite3.connect(path)) as db:

@@ -14,7 +14,7 @@ from engine.job.events import Status
 from engine.store.sqlite import SQLiteStore
 from tests.tui.fabricated import a_job
 from tests.tui.steps import settled, until
-from tui import wishes
+from tui import run_wishes, wishes
 from tui.app import PodiumApp
 from tui.desk import DEEDS, KEEPING, EngineDesk
 from tui.run_deeds import CURATING
@@ -55,6 +55,19 @@ async def test_runs_are_hidden_together_and_one_undo_brings_them_back(desk: Engi
     assert await desk.carry_out(wishes.UndoLast()) == "Took back: archive 2 runs."
     assert shown(desk) == {"job-01", "job-02", "job-03"}
     assert await desk.carry_out(wishes.UndoLast()) == "There is nothing to take back."
+
+
+async def test_what_was_said_of_runs_is_taken_back_in_its_turn(desk: EngineDesk) -> None:
+    before = {job.id: (job.name, job.tags) for job in desk.take(Question()).jobs}
+    said = await desk.carry_out(run_wishes.TagRuns(("job-01", "job-02"), "+final"))
+    assert said == "Tagged 2 runs. z takes it back."
+    assert await desk.carry_out(run_wishes.RenameRun("job-01", "best")) == (
+        "It is called best now. z takes it back."
+    )
+    assert await desk.carry_out(run_wishes.RenameRun("job-01", "best")) == "Nothing to do."
+    assert await desk.carry_out(wishes.UndoLast()) == "Took back: rename 1 run."
+    assert await desk.carry_out(wishes.UndoLast()) == "Took back: tag 2 runs."
+    assert {job.id: (job.name, job.tags) for job in desk.take(Question()).jobs} == before
 
 
 async def test_deleted_runs_can_be_restored(desk: EngineDesk) -> None:

@@ -11,13 +11,20 @@ from engine.analysis import format as words
 from engine.errors import BadInput
 from engine.home import Home
 from engine.records import Job
-from engine.store.base import Action, Done, Store
+from engine.store.base import Action, Change, Done, Store
 from tui.cli.options import jobs_argument, json_option
 from tui.cli.output import emit, interactive, line, one_line
 from tui.cli.workplace import carry_out, find_all, up_to_date
 from tui.what_goes import what_goes
 
-PAST: Final[dict[Action, str]] = {"archive": "archived", "restore": "restored", "delete": "deleted"}
+PAST: Final[dict[Change, str]] = {
+    "archive": "archived",
+    "restore": "restored",
+    "delete": "deleted",
+    "rename": "renamed",
+    "note": "noted",
+    "tag": "tagged",
+}
 
 
 @click.command()
@@ -50,7 +57,7 @@ def delete(jobs: tuple[str, ...], yes: bool, as_json: bool) -> None:
 @click.command()
 @json_option
 def undo(as_json: bool) -> None:
-    """Take back the last archive, restore or delete."""
+    """Take back the last archive, restore, delete, rename, tag or note."""
     with up_to_date() as store:
         done = carry_out(store, lambda controller: controller.undo())
         names = [store.job(job_id).name for job_id in done.job_ids] if done else []

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from engine.job.events import stamp
-from engine.store.housekeeping import NOTE
+from engine.store.actions import NOTE
 from engine.store.rows import JOB_COLUMNS
 
 Row = dict[str, Any]
