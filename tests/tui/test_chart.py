@@ -166,8 +166,9 @@ async def test_logarithmic_axes_and_outliers_are_told_in_the_title(app: PodiumAp
         assert "log y" in facts(pilot)
         await press(pilot, "Y", "O")
         assert "no outliers" in facts(pilot)
-        await press(pilot, "O")
+        await press(pilot, "O", "x")
         assert "outliers" not in facts(pilot)
+        assert "log x" in facts(pilot)
 
 
 async def test_any_recorded_metric_can_be_drawn(app: PodiumApp, desk: FakeDesk) -> None:
@@ -230,6 +231,44 @@ async def test_no_points_say_so(app: PodiumApp, desk: FakeDesk) -> None:
     async with looking_at_the_chart(app) as pilot:
         lines = [chart(pilot).render_line(y).text for y in range(chart(pilot).size.height)]
         assert any("no points yet" in line for line in lines)
+        await press(pilot, "X")
+        assert "no epoch known: X goes on" in "".join(
+            chart(pilot).render_line(y).text for y in range(chart(pilot).size.height)
+        )
         await press(
             pilot, "left", "right", "plus", "minus", "left_square_bracket", "equals_sign", "S", "Y", "O"
         )
+
+
+def free(question: Question) -> Snapshot:
+    """A run on a machine that costs nothing."""
+    snapshot = live(question)
+    curves = {
+        name: replace(curve, points=tuple(replace(point, x=0.0) for point in curve.points))
+        for name, curve in snapshot.job.curves.items()
+    }
+    return replace(snapshot, job=replace(snapshot.job, curves=curves)) if dollars(question) else snapshot
+
+
+def dollars(question: Question) -> bool:
+    return question.view.axis == "dollars"
+
+
+async def test_a_free_run_is_not_drawn_along_the_dollars() -> None:
+    async with looking_at_the_chart(PodiumApp(FakeDesk(free))) as pilot:
+        await press(pilot, "X", "X", "X", "X")
+        assert not chart(pilot).picture.canvas
+        middle = chart(pilot).render_line(chart(pilot).size.height // 2).text
+        assert "$0.00: X goes on" in middle
+        await press(pilot, "X")
+        assert chart(pilot).picture.canvas
+
+
+async def test_a_title_with_no_room_for_all_leaves_out_the_last_values(app: PodiumApp) -> None:
+    async with looking_at_the_chart(app) as pilot:
+        wide = facts(pilot)
+        await press(pilot, "O", "Y", "x", "E", "plus")
+        assert "train 0." in wide
+        assert "train" in facts(pilot)
+        assert "0." not in facts(pilot).split("x step")[0]
+        assert "no outliers · log x" in facts(pilot)

@@ -125,6 +125,26 @@ def test_clipping_says_what_it_hides() -> None:
     assert clipped.y[1] < 2
 
 
+def test_clipping_counts_recorded_points_not_drawn_ones() -> None:
+    usual = [CurvePoint(x, 0.9, 1.0 + x / 1000, 1.3, 50) for x in range(200)]
+    far = [CurvePoint(200, 1e6, 2e6, 3e6, 50), CurvePoint(201, 1e6, 2e6, 3e6, 7)]
+    mixed = CurvePoint(202, 0.9, 2e4, 1e6, 50)  # one or more of fifty: only the recorded points would tell
+
+    def hidden(*points: CurvePoint) -> str:
+        line = Line("loss", Curve("job", "loss", "step", points, len(points)), "$run-0")
+        return draw(a_plot(line, clipped=True)).hidden
+
+    assert hidden(*usual, *far).startswith("57 above 1.2")
+    assert hidden(*usual, *far, mixed).startswith("at least 58 above 1.2")
+    assert hidden(*usual, CurvePoint(200, 1.0, 5e5, 1e6, 2)).startswith("1 above 1.2")
+
+
+def test_a_logarithmic_axis_says_what_it_has_no_place_for() -> None:
+    line = a_line([(0, 0.0), (1, -5.0), (10, 10.0), (100, 1000.0)])
+    assert draw(a_plot(line, log_y=True)).hidden == "2 not above 0 hidden"
+    assert draw(a_plot(line)).hidden == ""
+
+
 def test_smoothing_keeps_the_raw_points_faintly_behind() -> None:
     noisy = a_line([(step, 1.0 + (step % 2)) for step in range(200)])
     plain = {str(segment.style) for strip in draw(a_plot(noisy)).canvas for segment in strip}

@@ -165,6 +165,11 @@ class Chart(Commanding, Widget, can_focus=True):
     def _zoomed(self) -> bool:
         return self.view.low is not None or self.view.high is not None
 
+    @property
+    def _free(self) -> bool:
+        """Is there nothing along the dollars, for none were spent?"""
+        return self.view.axis == "dollars" and self._extent is not None and self._extent[1] <= 0
+
     # Drawing
 
     async def _draw(self) -> None:
@@ -172,11 +177,12 @@ class Chart(Commanding, Widget, can_focus=True):
             return
         variables = self.app.theme_variables
         ground = _rgb("$background", variables)
+        lines = () if self._free else self.lines
         colours = tuple(
-            (_rgb(line.style, variables), _faint(line.style, variables, ground)) for line in self.lines
+            (_rgb(line.style, variables), _faint(line.style, variables, ground)) for line in lines
         )
         plot = Plot(
-            self.lines,
+            lines,
             colours,
             self.size.width,
             self.size.height,
@@ -186,7 +192,7 @@ class Chart(Commanding, Widget, can_focus=True):
             self.log_x,
             self.log_y != self.log_first,
             self.clipped,
-            self.focused_curve % len(self.lines) if self.banded and self.lines else None,
+            self.focused_curve % len(lines) if self.banded and lines else None,
         )
         self.picture = await asyncio.to_thread(draw, plot)
         self.refresh()
@@ -215,11 +221,20 @@ class Chart(Commanding, Widget, can_focus=True):
 
     def _nothing(self, y: int) -> Strip:
         """What stands where there are no points."""
-        words = "no points in this window: = shows all" if self._zoomed else self.empty
+        words = self._why_empty()
         middle = self.size.height // 2
         text = words.center(self.size.width) if y == middle else ""
         style = self.get_component_rich_style("chart--axis")
         return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, self.rich_style)
+
+    def _why_empty(self) -> str:
+        if self._zoomed:
+            return "no points in this window: = shows all"
+        if self.log_y != self.log_first and any(line.curve.points for line in self.lines):
+            return "nothing above 0: Y shows it linearly"
+        if self._free:
+            return "all of it for $0.00: X goes on"
+        return self.empty if self.view.axis == "step" else f"no {self.view.axis} known: X goes on"
 
     def _x_axis(self, picture: Picture, axis: Style) -> Strip:
         line = [" "] * (picture.plot.width + 1)

@@ -32,6 +32,7 @@ class LogY(Command):
 class LogX(Command):
     """Logarithmic or linear x."""
 
+    KEYS = "x"
     LABEL = "log x"
 
 

@@ -31,10 +31,10 @@ def place(x: float, axis: Axis) -> str:
             return f"{short(x)} tokens"
 
 
-def legend(chart: Chart) -> Content:
+def legend(chart: Chart, *, brief: bool = False) -> Content:
     """A chart's curves with their last values; the focused one stands out where there is a band.
 
-    One alone is called what the chart is called.
+    One alone is called what the chart is called. In brief there are no values.
     """
     focused = chart.focus_line if chart.banded else None
     alone = len(chart.lines) == 1
@@ -42,11 +42,17 @@ def legend(chart: Chart) -> Content:
         Content.assemble(
             ("━ ", line.style),
             ("" if alone else f"{line.label} ", f"bold {line.style}" if line is focused else QUIET),
-            (short(_last(line.curve)), "$foreground"),
-        )
+            ("" if brief else short(_last(line.curve)), "$foreground"),
+        ).rstrip()
         for line in chart.lines
     ]
     return Content("  ").join(parts)
+
+
+def fitting(title: str, width: int, *choices: Content) -> Content:
+    """The first of some facts that fits a title line of a width, else the last."""
+    room = width - Content(title).cell_length - 9
+    return next((choice for choice in choices if choice.cell_length <= room), choices[-1])
 
 
 def facts(chart: Chart) -> Content:
@@ -55,7 +61,7 @@ def facts(chart: Chart) -> Content:
     picture = chart.picture
     if chart.view.low is not None or chart.view.high is not None:
         words.append("zoomed")
-    if picture and picture.plot.clipped:
+    if picture and (picture.hidden or picture.plot.clipped):
         words.append(picture.hidden or "no outliers")
     if chart.log_x:
         words.append("log x")

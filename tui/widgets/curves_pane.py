@@ -18,7 +18,7 @@ from engine.records import Place
 from tui.commands import Command, Commanding
 from tui.widgets.chart import Chart
 from tui.widgets.chart_grid import ChartGrid
-from tui.widgets.curve_words import facts, legend, reading
+from tui.widgets.curve_words import facts, fitting, legend, reading
 from tui.widgets.marks import marks
 from tui.widgets.metric_groups import Group, groups
 from tui.widgets.metric_lines import lines_of
@@ -264,13 +264,16 @@ class CurvesPane(Commanding, Vertical):
         for group, cell in zip(drawn, self._grid.cells, strict=False):
             if cell.chart is chart:
                 cell.title.title = Content(group.name)
-                cell.title.facts = legend(chart)
+                cell.title.facts = fitting(
+                    group.name, chart.size.width, legend(chart), legend(chart, brief=True)
+                )
         if chart is not self.chart:
             return
         self._grid.follow(chart)
         if len(drawn) == 1:
             self._title.title = Content(drawn[0].name)
-            self._title.facts = Content("  ").join([legend(chart), facts(chart)])
+            said = [Content("  ").join([legend(chart, brief=brief), facts(chart)]) for brief in (False, True)]
+            self._title.facts = fitting(drawn[0].name, self.size.width, *said)
         else:
             self._title.title = Content(f"{len(drawn)} of {len(self.groups)} charts")
             self._title.facts = facts(chart)

@@ -98,7 +98,7 @@ class Picture:
         x_labels: The last line's text and the column each begins at, counted from the canvas's left edge.
         x: The edges, on the axis's own scale (exponents of ten when it is logarithmic).
         y: Likewise.
-        hidden: What clipping left out, in words; empty when nothing.
+        hidden: What is not drawn, clipped or of no place on a logarithmic axis, in words; empty when nothing.
         bad: Columns that hold points which are no numbers.
     """
 
@@ -241,23 +241,52 @@ def _edges(xs: list[float], plot: Plot) -> tuple[float, float]:
 
 
 def _heights(runs: Sequence[list[list[CurvePoint]]], plot: Plot) -> tuple[tuple[float, float], str]:
-    """The y edges, and what they leave out in words."""
+    """The y edges, and what is not between them in words."""
     values = [_scaled(point.mean, plot.log_y) for run in runs for part in run for point in part]
     if plot.clipped:
         low, high = scales.usual_range(values)
     else:
         reached = values if plot.banded is None else [*values, *_band_ends(runs[plot.banded], plot.log_y)]
         low, high = min(reached), max(reached)
-    above = sum(value > high for value in values)
-    below = sum(value < low for value in values)
     parts = []
-    if above:
-        edge = 10**high if plot.log_y else high
-        parts.append(f"{count(above)} above {short(float(f'{edge:.3g}'))}")
-    if below:
-        edge = 10**low if plot.log_y else low
-        parts.append(f"{count(below)} below {short(float(f'{edge:.3g}'))}")
+    if any(value > high for value in values):
+        parts.append(f"{_beyond(plot, high)} above {_edge(high, plot)}")
+    if any(value < low for value in values):
+        parts.append(f"{_beyond(plot, low, below=True)} below {_edge(low, plot)}")
+    elif plot.log_y and any(point.mean <= 0 for point in _shown(plot)):
+        parts.append(f"{_beyond(plot, _NOWHERE, below=True)} not above 0")
     return scales.padded(low, high), f"{' and '.join(parts)} hidden" if parts else ""
+
+
+_NOWHERE: Final = -1e9
+"""Below everything that has a place on a logarithmic axis."""
+
+
+def _edge(place: float, plot: Plot) -> str:
+    return short(float(f"{10.0**place if plot.log_y else place:.3g}"))
+
+
+def _shown(plot: Plot) -> Iterator[CurvePoint]:
+    """The points of all lines in the window."""
+    low = -math.inf if plot.low is None else plot.low
+    high = math.inf if plot.high is None else plot.high
+    return (point for line in plot.lines for point in line.curve.points if low <= point.x <= high)
+
+
+def _beyond(plot: Plot, edge: float, *, below: bool = False) -> str:
+    """How many recorded points are beyond an edge, of those that the drawn points there stand for.
+
+    A drawn point is the mean of many: of one with some on either side it is known that one is beyond.
+    """
+    sign, number, exact = -1.0 if below else 1.0, 0, True
+    for point in _shown(plot):
+        mean, *ends = (sign * _scaled(value, plot.log_y) for value in (point.mean, point.low, point.high))
+        if mean <= sign * edge:
+            continue
+        whole = min(ends) > sign * edge
+        number += point.count if whole else 1
+        exact = exact and (whole or point.count == 2)
+    return count(number) if exact else f"at least {count(number)}"
 
 
 def _band_ends(run: list[list[CurvePoint]], logarithmic: bool) -> Iterator[float]:
