@@ -272,8 +272,8 @@ class CurvesPane(Commanding, Vertical):
         self._grid.follow(chart)
         if len(drawn) == 1:
             self._title.title = Content(drawn[0].name)
-            said = [Content("  ").join([legend(chart, brief=brief), facts(chart)]) for brief in (False, True)]
-            self._title.facts = fitting(drawn[0].name, self.size.width, *said)
+            told = [Content("  ").join([legend(chart, brief=brief), facts(chart)]) for brief in (False, True)]
+            self._title.facts = fitting(drawn[0].name, self.size.width, *told)
         else:
             self._title.title = Content(f"{len(drawn)} of {len(self.groups)} charts")
             self._title.facts = facts(chart)
