@@ -290,8 +290,13 @@ def request(spec: JobSpec, job_id: str, quote: Quote, public_key: str) -> Create
     if quote.nodes > 1:
         # What survives a stop is nothing to what can't be stopped: its room is on the container's disk.
         persistent, disk = None, disk + (persistent or 0)
-    price = quote.highest_price_per_hour
-    started = boot(spec, job_id=job_id, cost_per_hour=price, provider_url=api_url())
+    started = boot(
+        spec,
+        job_id=job_id,
+        cost_per_hour=quote.highest_price_per_hour,
+        least_per_hour=quote.lowest_price_per_hour,
+        provider_url=api_url(),
+    )
     return CreateRequest(
         name=pod_name(job_id),
         image=rent.image,

@@ -96,6 +96,7 @@ def boot(
     *,
     job_id: str,
     cost_per_hour: float | None,
+    least_per_hour: float = 0.0,
     root: str | None = None,
     python: str | None = None,
     image_start: str = "/start.sh",
@@ -110,7 +111,8 @@ def boot(
     Args:
         spec: The job's; its limits are the pod's.
         job_id: The job's.
-        cost_per_hour: Dollars for the whole pod, as confirmed; a billed rate that is higher wins.
+        cost_per_hour: Dollars for the whole pod, as confirmed: counts until the provider says what it bills.
+        least_per_hour: What the cheapest candidate costs: no lower bill is believed.
         root: Podium's folder there; None is the spec's. The disk that it is on decides how the pod is ended.
         python: The Python there, 3.11 or newer; None is the spec's.
         image_start: The image's own start script, which brings up sshd; without one ours does.
@@ -125,6 +127,7 @@ def boot(
         "volume": _kept_by(spec, root),
         "provider": provider_url,
         "grace_minutes": grace_minutes,
+        "least_per_hour": least_per_hour,
         "pace": timing or {},
         "spec": {"limits": limits, "pod": {"provider": "runpod", "cost_per_hour": cost_per_hour}},
     }

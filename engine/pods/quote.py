@@ -57,6 +57,11 @@ class Quote:
         return max(offer.price_per_hour for offer in self.offers) * self.gpus
 
     @property
+    def lowest_price_per_hour(self) -> float:
+        """Dollars for the cheapest candidate, all its GPUs in all machines."""
+        return min(offer.price_per_hour for offer in self.offers) * self.gpus
+
+    @property
     def worst_cost(self) -> float | None:
         """The most that the job can cost in dollars, its limits kept; None if nothing bounds it."""
         return worst_cost(

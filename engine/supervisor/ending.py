@@ -6,7 +6,9 @@ documented, so it is found out: what is refused is not asked for again.
 
 from __future__ import annotations
 
+import http.client
 import json
+import math
 import shutil
 import subprocess
 import urllib.error
@@ -111,7 +113,7 @@ class Api:
                 text = answer.read(1 << 20)
         except urllib.error.HTTPError as error:
             raise _refusal(error) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             why = getattr(error, "reason", error)
             raise ProviderDown(f"the provider can't be reached ({str(why)[:200]})") from None
         try:
@@ -211,7 +213,7 @@ class Ways:
 
 def _rate(shown: dict[str, Any]) -> float | None:
     cost = shown.get("cost")
-    return float(cost) if isinstance(cost, (int, float)) and cost > 0 else None
+    return float(cost) if isinstance(cost, (int, float)) and math.isfinite(cost) and cost > 0 else None
 
 
 def _refusal(error: urllib.error.HTTPError) -> ProviderError:

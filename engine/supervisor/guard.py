@@ -31,7 +31,7 @@ from engine.supervisor.clock import PodClock
 from engine.supervisor.ending import Api, How, Proof, Tool, Ways
 from engine.supervisor.guarded import fetching_file, guard_file, kept_file, make_room
 from engine.supervisor.limits import Limits
-from engine.supervisor.locks import holder
+from engine.supervisor.locks import held, holder
 from engine.supervisor.process import start_of
 
 _DEPTH: Final = 5
@@ -42,7 +42,7 @@ _BELIEVED: Final = ((Unauthorized, 3), (Forbidden, 3), (NoSuchPod, 6), (Conflict
 """After how many refusals in a row asking again will hardly help: a pod may be too new to be known."""
 _KEPT: Final = ("proven_at", "rate", "clustered", "refused")
 """What the next guard goes on with."""
-_OF_ONE_START: Final = ("got", "idle_since", "arrived", "arrived_at")
+_OF_ONE_START: Final = ("got", "idle_since", "arrived", "arrived_at", "open_until")
 """And what only one of the same start of the pod does: after a stop the pod waits for its job again."""
 
 
@@ -78,6 +78,7 @@ class Told:
         volume: The disk that it is on: `none`, `persistent` or `network`.
         limits: The job's.
         grace: Seconds that the pod waits for its job while nothing arrives.
+        least: Dollars an hour: no lower bill is believed.
         pace: How long things take.
     """
 
@@ -85,6 +86,7 @@ class Told:
     volume: str = "none"
     limits: Limits = field(default_factory=Limits)
     grace: float = 1800.0
+    least: float = 0.0
     pace: Pace = field(default_factory=Pace)
 
     @classmethod
@@ -96,6 +98,7 @@ class Told:
             volume=str(said["volume"]),
             limits=Limits.of(said["spec"]),
             grace=60 * float(said["grace_minutes"]),
+            least=float(said.get("least_per_hour") or 0.0),
             pace=Pace(**said.get("pace", {})),
         )
         return told, str(said["provider"])
@@ -120,7 +123,10 @@ class Guard:
         self._state: dict[str, Any] = dict.fromkeys((*_KEPT, *_OF_ONE_START))
         self._state |= {key: kept.get(key) for key in (*_KEPT, *same)} | {"start": start}
         if not same:
-            self._state["arrived_at"] = self._clock.seconds()
+            self._state["arrived_at"] = now = self._clock.seconds()
+            # A guard stopped it, so a person has resumed it: for what is still there.
+            again = kept.get("ordered") == "stop"
+            self._state["open_until"] = now + 60 * told.limits.retrieve_minutes if again else None
         self._limits = self._with_rate(self._state["rate"])
         self._noted = self._looked = -1e9
         self._proof_due = self._written_at = 0.0
@@ -133,12 +139,13 @@ class Guard:
     def run(self) -> None:
         """Watch until the pod is to end; then end it, until this process is ended with it."""
         while not self.leave:
-            self._prove()
+            # First what must hold whatever becomes of the proof.
             why = self.due()
             self._note()
             if why:
                 self._end(why)
                 return
+            self._prove()
             time.sleep(self._pace.tick)
         # The provider stops the machine, or a person does: what trains shall be saved.
         self._make_them_leave()
@@ -147,13 +154,13 @@ class Guard:
         """Why the pod is to end now; empty while it is not."""
         now = self._clock.seconds()
         self._limits = self._with_rate(self._state["rate"])
-        working = [folder for folder in self._jobs() if holder(folder.lock) is not None]
+        working = [folder for folder in self._jobs() if _held(folder)]
         if working:
             self._state.update(got=True, idle_since=None)
         elif self._state["got"] and (self._state["idle_since"] is None or self._being_fetched()):
             self._state["idle_since"] = now
         last = self._limits.pod_seconds
-        if last is not None and now >= last:
+        if last is not None and now >= max(last, self._state["open_until"] or 0.0):
             return f"{self._limits.reached(now) or 'the last minute of the limits'} reached"
         if working:
             return self._silent(working, now)
@@ -191,7 +198,7 @@ class Guard:
         """Nothing was started: is anything still arriving?"""
         if time.monotonic() - self._looked >= self._pace.note:
             self._looked, arrived = time.monotonic(), _signature(self._told.root)
-            if arrived != self._state["arrived"]:
+            if arrived != self._state["arrived"] or self._being_fetched():
                 self._state.update(arrived=arrived, arrived_at=now)
         quiet = now - float(self._state["arrived_at"] or 0.0)
         if quiet < self._told.grace:
@@ -232,30 +239,36 @@ class Guard:
         if not proof.clustered:
             self._state["proven_at"] = self._clock.seconds()
         if proof.rate is not None:
-            self._state["rate"] = proof.rate
-            self._limits = self._with_rate(proof.rate)
+            # Of several candidates the dearest was confirmed, and a cheaper one may have been had.
+            self._state["rate"] = max(self._told.least, proof.rate)
 
     def _with_rate(self, rate: Any) -> Limits:
-        """The limits as the supervisor has them now, at the dearer of the confirmed and the billed rate."""
+        """The limits as the supervisor has them now, at the billed rate, or the confirmed one until then."""
         limits = self._told.limits
         for folder in self._jobs():
             limits = limits.changed(read_json(folder.limits))
-        known = limits.cost_per_hour or 0.0
-        billed = float(rate) if isinstance(rate, (int, float)) else 0.0
-        return limits.at(max(known, billed) or None)
+        return limits.at(float(rate) if isinstance(rate, (int, float)) else None)
 
     # ------------------------------------------------------------------ the end
 
     @property
     def how(self) -> How:
         """Stopping keeps a volume of the pod's own, which is for what was not fetched yet."""
-        unfetched = not kept_file(self._told.root).exists() and bool(self._state["got"])
+        # Also what an earlier start of the pod left there, which somebody resumed it for.
+        trained = bool(self._state["got"]) or any(_size(folder.events) > 0 for folder in self._jobs())
+        unfetched = not kept_file(self._told.root).exists() and trained
         return "stop" if self._told.volume == "persistent" and unfetched else "terminate"
 
     def _end(self, why: str) -> None:
         """End the pod, and try again until this process is gone with it."""
-        self._tell(why)
-        self._make_them_leave()
+        try:
+            self._tell(why)
+            self._make_them_leave()
+        finally:
+            # Nothing that goes wrong before may keep the pod alive.
+            self._order(why)
+
+    def _order(self, why: str) -> None:
         self._wait.reset()
         while not self.leave:
             self._state.update(ending=why, how=self.how)
@@ -279,11 +292,12 @@ class Guard:
     def _make_them_leave(self) -> None:
         """Let supervisors that are still at work save and leave, but not for long."""
         until = time.monotonic() + self._pace.leave
-        working = {folder.lock: pid for folder in self._jobs() if (pid := holder(folder.lock)) is not None}
-        for pid in working.values():
+        working = [folder for folder in self._jobs() if _held(folder)]
+        for folder in working:
             with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGTERM)
-        while time.monotonic() < until and any(holder(lock) is not None for lock in working):
+                if (pid := holder(folder.lock)) is not None:
+                    os.kill(pid, signal.SIGTERM)
+        while time.monotonic() < until and any(_held(folder) for folder in working):
             self._note()
             time.sleep(self._pace.tick)
 
@@ -325,6 +339,14 @@ class Waits:
         if isinstance(error, RateLimited):
             wait = max(wait, error.retry_after)
         return wait * random.uniform(0.75, 1.0)
+
+
+def _held(folder: JobFolder) -> bool:
+    """Is a supervisor at work there? What can't be read tells of none, and ends no guard."""
+    try:
+        return held(folder.lock)
+    except OSError:
+        return False
 
 
 def _size(path: Path) -> int:

@@ -466,6 +466,7 @@ class Supervisor:
         guard = found(self._folder)
         if not guard.alive:
             self._pulse.alert("guard_lost", "error", "the pod's guard is dead: nobody else ends the pod now")
+        self._limits = self._limits.at(guard.rate)
         standing["hours"] = round(self._billed() / 3600, 4)
         return standing if guard.proven is None else {**standing, "proven_s": round(guard.proven, 1)}
 
