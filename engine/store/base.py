@@ -132,7 +132,7 @@ class Store(Protocol):
         Args:
             job_id: Whose.
             node: Which machine, from 1.
-            lines: Whole lines of its `events.jsonl`, of which heartbeats are kept.
+            lines: Whole lines of its `events.jsonl`; heartbeats, alerts and failures are kept.
             end: Where they end in that file, `nodes/N/events.jsonl` of the job's folder.
         """
         ...
@@ -202,7 +202,7 @@ class Store(Protocol):
         ...
 
     def alerts(self, job_id: str | None = None, limit: int = 50) -> list[Alert]:
-        """The newest alerts, oldest first; of all jobs when none is named."""
+        """The newest alerts, oldest first; of all jobs when none is named, of all machines of a named one."""
         ...
 
     def trend(self, job_id: str) -> Trend | None:

@@ -1,4 +1,4 @@
-"""The figures of a job's other machines: their heartbeats, and how they join those of the first one.
+"""What a job's other machines say of themselves: heartbeats, which join those of the first one, and alerts.
 
 They are kept among the job's events under numbers below zero, which no event of the job's own has: node N's
 begin below -N·2³², the newest lowest. So whoever reads the job's events, from 1 on, never meets them.
@@ -14,21 +14,21 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from engine.errors import BadWireLine
-from engine.job.events import EventType, decode, stamp
-from engine.records import Gpu, HostSample
-from engine.store.rows import event_of, host_sample_of
-from engine.store.values import json_text
+from engine.job.events import Event, EventType, Status, decode, stamp
+from engine.records import Alert, Gpu, HostSample
+from engine.store.rows import alert_of, event_of, host_sample_of
+from engine.store.values import json_text, words
 
 _SPAN: Final = 1 << 32
 """Numbers for each node."""
 _LONGEST: Final = 16_384
-"""A heartbeat is no longer (characters)."""
+"""No event that is kept is longer (characters)."""
 _APART: Final = timedelta(minutes=2)
 """Figures that lie further apart are not of the same moment, or by clocks that differ."""
 
 
 def take_in(db: sqlite3.Connection, job_id: str, node: int, lines: bytes, end: int) -> int:
-    """Keep the heartbeats of some whole lines; the caller holds the transaction. How many were kept."""
+    """Keep heartbeats, alerts and failures; the caller holds the transaction. How many were kept."""
     top = -node * _SPAN
     found = db.execute(
         "SELECT min(seq) FROM training_events WHERE job_id = ? AND seq > ? AND seq < ?",
@@ -40,7 +40,7 @@ def take_in(db: sqlite3.Connection, job_id: str, node: int, lines: bytes, end: i
             event = decode(line)
         except BadWireLine:
             continue
-        if event.type == EventType.HEARTBEAT and len(data := json_text(event.data)) <= _LONGEST:
+        if (_figures(event) or _news(event)) and len(data := json_text(event.data)) <= _LONGEST:
             newest -= 1
             rows.append((job_id, newest, stamp(event.ts), event.attempt, event.type, None, data))
     db.executemany(
@@ -57,15 +57,49 @@ def take_in(db: sqlite3.Connection, job_id: str, node: int, lines: bytes, end: i
     return len(rows)
 
 
+def _figures(event: Event) -> bool:
+    return event.type == EventType.HEARTBEAT
+
+
+def _news(event: Event) -> bool:
+    """Is it something that somebody should know of that machine?"""
+    failed = event.type == EventType.STATE and event.data.get("status") == Status.FAILED
+    return failed or event.type == EventType.ALERT
+
+
+def alerts(db: sqlite3.Connection, job_id: str, limit: int) -> Sequence[Alert]:
+    """The last alerts of each other node and why it failed, if it did; each message says which node."""
+    found: list[Alert] = []
+    for node in range(1, _nodes(db, job_id) + 1):
+        rows = db.execute(
+            "SELECT seq, ts, attempt, type, step, data FROM training_events WHERE job_id = ? "
+            "AND type IN ('alert', 'state') AND seq > ? AND seq < ? ORDER BY seq LIMIT ?",
+            (job_id, -(node + 1) * _SPAN, -node * _SPAN, limit),
+        ).fetchall()
+        for alert in (_alert(job_id, event_of(row)) for row in rows):
+            found.append(replace(alert, message=f"node {node}: {alert.message}"))
+    return found
+
+
+def _alert(job_id: str, event: Event) -> Alert:
+    if event.type == EventType.ALERT:
+        return alert_of(job_id, event)
+    why = words(event.data.get("error")) or "it does not say why"
+    return Alert(job_id, event.ts, "node_failed", "error", f"failed: {why}", event.step)
+
+
+def _nodes(db: sqlite3.Connection, job_id: str) -> int:
+    """How many other machines have said something; 0 for a job of one."""
+    lowest = db.execute("SELECT min(seq) FROM training_events WHERE job_id = ?", (job_id,)).fetchone()[0]
+    return 0 if lowest is None or lowest >= 0 else int(-lowest // _SPAN)
+
+
 def beats(
     db: sqlite3.Connection, job_id: str, limit: int, until: datetime | None
 ) -> Mapping[int, Sequence[HostSample]]:
     """The last figures of each other node, oldest first; none for a job of one machine."""
-    lowest = db.execute("SELECT min(seq) FROM training_events WHERE job_id = ?", (job_id,)).fetchone()[0]
-    if lowest is None or lowest >= 0:
-        return {}
     found = {}
-    for node in range(1, -lowest // _SPAN + 1):
+    for node in range(1, _nodes(db, job_id) + 1):
         rows = db.execute(
             "SELECT seq, ts, attempt, type, step, data FROM training_events "
             "WHERE job_id = ? AND type = 'heartbeat' AND seq > ? AND seq < ? AND (? IS NULL OR ts <= ?) "

@@ -283,9 +283,12 @@ class SQLiteStore:
         return nodes.joined(samples, others)
 
     def alerts(self, job_id: str | None = None, limit: int = 50) -> list[Alert]:
-        """The newest alerts, oldest first; of all jobs when none is named."""
+        """The newest alerts, oldest first; of all jobs when none is named, of all machines of a named one."""
         if job_id is not None:
-            return [alert_of(job_id, event) for event in self.events(job_id, (EventType.ALERT,), limit=limit)]
+            own = [alert_of(job_id, event) for event in self.events(job_id, (EventType.ALERT,), limit=limit)]
+            with self._database.reading() as db:
+                others = nodes.alerts(db, job_id, limit)
+            return sorted([*own, *others], key=lambda alert: alert.ts)[-limit:] if others else own
         with self._database.reading() as db:
             found = db.execute(
                 "SELECT job_id, seq, ts, attempt, type, step, data FROM training_events "

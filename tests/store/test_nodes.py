@@ -69,3 +69,32 @@ def test_a_lost_machines_figures_go_and_a_clock_that_is_ahead_does_no_harm(store
     samples = store.host_samples("a")
     assert [gpu.node for gpu in samples[0].gpus] == [0, 1, 2]
     assert [gpu.node for gpu in samples[-1].gpus] == [0, 2]
+
+
+def told(seq: int, type: str, second: float, **data: object) -> bytes:
+    """One event, so many seconds after the start."""
+    moment = stamp(START + timedelta(seconds=second))
+    event = {"v": 1, "seq": seq, "ts": moment, "attempt": 1, "type": type, "step": None, "data": data}
+    return f"{json.dumps(event)}\n".encode()
+
+
+def test_another_machines_alerts_and_its_failure_are_told_with_its_number(store: SQLiteStore) -> None:
+    own = told(1, "alert", 5, alert="nan", severity="error", message="the loss is NaN")
+    store.ingest("a", own, 0)
+    lines = (
+        beats(2, 10.0)
+        + told(3, "state", 1, status="running")
+        + told(4, "alert", 2, alert="disk", severity="warning", message="4 GB free")
+        + told(5, "state", 9, status="failed", error="nobody came to meet it")
+    )
+    store.ingest_node("a", 2, lines, len(lines))
+    assert [(alert.severity, alert.message) for alert in store.alerts("a")] == [
+        ("warning", "node 2: 4 GB free"),
+        ("error", "the loss is NaN"),
+        ("error", "node 2: failed: nobody came to meet it"),
+    ]
+    assert [alert.message for alert in store.alerts("a", limit=1)] == [
+        "node 2: failed: nobody came to meet it"
+    ]
+    assert [event.seq for event in store.events("a")] == [1]
+    assert len(store.host_samples("a")) == 0  # node 0 has told no figures to join
