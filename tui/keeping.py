@@ -125,14 +125,24 @@ def kind_of(path: Path) -> str:
     return kind
 
 
+def vacant(path: Path, advice: str = "Give another name.") -> None:
+    """Make sure that nothing would be written over.
+
+    Raises:
+        BadInput: There is a file already.
+    """
+    if path.exists():
+        raise BadInput(f"{path}: is there already", advice)
+
+
 def write(path: Path, text: str, *, replacing: bool = True) -> None:
     """Write a file whole or not at all.
 
     Raises:
         BadInput: It can't be written, or is there already and is not to be replaced.
     """
-    if not replacing and path.exists():
-        raise BadInput(f"{path}: is there already", "Give another name.")
+    if not replacing:
+        vacant(path)
     aside = ""
     try:
         descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")

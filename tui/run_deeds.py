@@ -199,22 +199,17 @@ def _name(job: Job) -> str:
 # ---- moved
 
 
-_ARCHIVES: Final = (".tar", ".tar.gz", ".tgz")
-
-
 async def _export(bench: Bench, wish: Wish) -> str:
     return await asyncio.to_thread(_packed, bench, wish)
 
 
 def _packed(bench: Bench, wish: Wish) -> str:
     from engine.controller.packing import pack
+    from tui.keeping import vacant
 
     assert isinstance(wish, run_wishes.ExportRuns)
     path = Path(wish.path).expanduser().absolute()
-    if not path.name.endswith(_ARCHIVES):
-        raise BadInput(f"{path}: what kind of archive is that?", "End its name in .tar or .tar.gz.")
-    if path.exists():
-        raise BadInput(f"{path}: is there already", "Give another name.")
+    vacant(path)
     meter, jobs = bench.share("packed"), bench.jobs(wish)
     size = pack(bench.store, bench.home, jobs, path, meter, checkpoints=wish.checkpoints)
     return f"{_runs(len(jobs))}, {words.size(size)}, packed into {path}."
@@ -230,7 +225,9 @@ async def _import(bench: Bench, wish: Wish) -> str:
 
 def _taken(bench: Bench, given: str) -> Sequence[Taken]:
     path = Path(given).expanduser().absolute()
-    if path.name.endswith(_ARCHIVES) and not path.is_dir():
+    from engine.controller.packing import is_archive
+
+    if is_archive(path):
         from engine.controller.unpacking import unpack
 
         return unpack(bench.store, bench.home, path, bench.share("read"))

@@ -9,6 +9,7 @@ from tui.wishes import Wish
 
 if TYPE_CHECKING:
     from engine.analysis.curation import Rule
+    from engine.analysis.snapshot import Snapshot
     from engine.controller.packing import Which
     from tui.account import AccountPod
 
@@ -67,9 +68,20 @@ class SaveFilter(Wish):
         text: The filter.
     """
 
+    LABEL = "replace"
+
     def __init__(self, name: str, text: str) -> None:
         super().__init__()
         self.name, self.text = name, text
+
+    def warning(self, snapshot: Snapshot) -> str:
+        """What the name stands for now."""
+        from tui.widgets.clean import clean  # late, as elsewhere
+
+        before = snapshot.filters.get(self.name.strip().removeprefix("@"))
+        if before is None or before == self.text:
+            return ""
+        return f"Replace the saved filter {clean(self.name)}?\nIt stands for {clean(before)} now."
 
 
 class ForgetFilter(Wish):

@@ -317,9 +317,21 @@ class SaveComparison(Wish):
         notes: What is noted of it.
     """
 
+    LABEL = "replace"
+
     def __init__(self, job_ids: tuple[str, ...], reference: str | None, name: str, notes: str) -> None:
         super().__init__(job_ids)
         self.reference, self.name, self.notes = reference, name, notes
+
+    def warning(self, snapshot: Snapshot) -> str:
+        """Which other comparison has that name, and would be lost."""
+        from tui.widgets.clean import clean  # the screens know it, the command line need not
+
+        name = " ".join(self.name.split())
+        same = next((saved for saved in snapshot.saved if saved.name == name), None)
+        if same is None or same.job_ids == self.job_ids:
+            return ""
+        return f"Replace the comparison of {len(same.job_ids)} other runs that is saved as {clean(name)}?"
 
 
 class ForgetComparison(Wish):

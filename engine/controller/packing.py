@@ -29,6 +29,7 @@ FORMAT: Final = 1
 
 INDEX: Final = "podium.json"
 BLOCK: Final = 1 << 20
+_ENDINGS: Final = (".tar", ".tar.gz", ".tgz")
 _ALWAYS: Final = ("job.json", "events.jsonl", "train.log", "exit.json")
 _DATA: Final = ("dataset.jsonl", "eval.jsonl")
 TOLD: Final = (
@@ -43,6 +44,11 @@ Which = Literal["none", "best", "all"]
 
 Progress = Callable[[int, int], None]
 """Told how many bytes of how many are done."""
+
+
+def is_archive(path: Path) -> bool:
+    """Is it an archive of runs by its name, and no folder?"""
+    return path.name.endswith(_ENDINGS) and not path.is_dir()
 
 
 def pack(
@@ -61,7 +67,7 @@ def pack(
         store: Where they are known.
         home: Where their folders are.
         jobs: The runs; none may be under way.
-        target: The archive: a tar, gzipped where its name ends so.
+        target: The archive: a tar, gzipped where its name ends so; one that is there is replaced.
         progress: Told how far it is.
         checkpoints: Whose files go along.
         data: Do the training data go along?
@@ -70,9 +76,11 @@ def pack(
         The archive's size, bytes.
 
     Raises:
-        BadInput: A run is under way.
+        BadInput: A run is under way, or nobody would take the archive for one by its name.
         PodError: A file can't be read, or the archive can't be written.
     """
+    if not is_archive(target):
+        raise BadInput(f"{target}: what kind of archive is that?", "End its name in .tar or .tar.gz.")
     for job in jobs:
         if not job.status.ended:
             raise BadInput(f"{job.name} is {job.status}: its files still change", "Stop it first.")

@@ -35,9 +35,13 @@ def test_a_page_is_written_with_curves_and_opens_again_from_a_saved_comparison(
     podium: Podium, runs: object, tmp_path: Path
 ) -> None:
     page = tmp_path / "lr.html"
+    page.write_text("somebody's")
     saved = podium("compare", "good", "poor", "--save", "lr <sweep>", "--notes", "two rates")
     assert saved.returncode == 0 and "Saved as lr <sweep>" in saved.stdout
-    done = podium("compare", "--saved", "lr <sweep>", "--html", page)
+    refused = podium("compare", "--saved", "lr <sweep>", "--html", page)
+    assert refused.returncode == 2 and "is there already" in refused.stderr and "--force" in refused.stderr
+    assert page.read_text() == "somebody's"
+    done = podium("compare", "--saved", "lr <sweep>", "--html", page, "--force")
     assert (done.returncode, done.stderr) == (0, "")
     text = page.read_text(encoding="utf-8")
     assert "<title>lr &lt;sweep&gt;</title>" in text and "two rates" in text

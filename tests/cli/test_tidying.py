@@ -132,6 +132,11 @@ def test_runs_are_packed_and_taken_in_elsewhere(
     assert packed.returncode == 0 and "holds 2 runs" in packed.stdout
     taken = told(podium("import", archive, "--json", env=there).stdout)["imported"]
     assert {run["job_id"]: run["added"] for run in taken} == {"good-id": True, "poor-id": True}
+    before = archive.read_bytes()
+    again = podium("export", "good", "--archive", archive)
+    assert again.returncode == 2 and "is there already" in again.stderr and archive.read_bytes() == before
+    assert podium("export", "good", "--out", archive, "--force").returncode == 0
+    assert archive.read_text().startswith("# ")
     here = told(podium("jobs", "--json").stdout)["jobs"]
     found = told(podium("jobs", "--json", env=there).stdout)["jobs"]
     assert [job["best_eval_loss"] for job in found] == [job["best_eval_loss"] for job in here]

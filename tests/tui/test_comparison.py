@@ -28,6 +28,7 @@ from tui.desk import EngineDesk
 from tui.memory import recalled, remembered
 from tui.screens.comparison import PANES, ComparisonScreen
 from tui.screens.comparison_commands import ChooseThreshold
+from tui.screens.dialogs import Confirm
 from tui.screens.entry import Entry
 from tui.screens.saved import Saved
 from tui.widgets.chart import Chart
@@ -594,6 +595,10 @@ async def test_a_comparison_is_saved_with_name_and_notes_and_opened_or_forgotten
         assert (wish.job_ids, wish.reference, wish.name, wish.notes) == (
             ("job-07", "job-05", "job-03"), None, "lr", "hm",
         )  # fmt: skip
+        await it.press("w", *"lr sweep", "enter", "enter")
+        assert isinstance(it.app.screen, Confirm)  # other runs are saved under that name
+        await it.press("n")
+        assert it.desk.wishes[-1] is wish
         await it.press("w", "enter")
         assert isinstance(it.app.screen, Entry)  # a name is needed
         await it.press("escape", "W", "enter")

@@ -384,6 +384,8 @@ async def test_a_real_store_is_tagged_noted_thinned_archived_by_rule_deleted_and
         assert {job.name for job in snapshot.jobs} == {"good", "renamed"}
         assert all(job.tags == ("a", "b") for job in snapshot.jobs)
         assert (snapshot.filters, snapshot.columns) == ({"mine": "tag:a"}, ("status", "note"))
+        assert "It stands for tag:a now." in run_wishes.SaveFilter("@mine", "tag:b").warning(snapshot)
+        assert run_wishes.SaveFilter("mine", "tag:a").warning(snapshot) == ""
         assert snapshot.suggested is not None and snapshot.suggested.new == 2
         desk.remember("compared_runs", ["good-id", "poor-id"])
         assert desk.take(Question()).suggested is None

@@ -12,7 +12,7 @@ from engine.analysis.comparison import Cell, Comparison, Row, Statistic
 from engine.errors import BadInput
 from engine.records import SavedComparison
 from engine.store.base import Store
-from tui.cli.options import json_option
+from tui.cli.options import REPLACE, force_option, json_option
 from tui.cli.output import emit, line, one_line, table
 from tui.cli.progress import checkpoint_json
 from tui.cli.workplace import find_all, opened, up_to_date
@@ -49,11 +49,14 @@ PRINTED: Final = ("csv", "md", "latex")
 @click.option("--md", "kind", flag_value="md", help="Print Markdown.")
 @click.option("--latex", "kind", flag_value="latex", help="Print a LaTeX table.")
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="Write one page with curves.")
+@force_option
 @json_option
 def compare_command(**given: Any) -> None:
     """Show runs side by side, and which to keep."""
-    from tui.keeping import Words, found, save, text_of, write
+    from tui.keeping import Words, found, save, text_of, vacant, write
 
+    if given["html"] and not given["force"]:
+        vacant(given["html"], REPLACE)
     with up_to_date() as store:
         opened_as = found(store, given["saved"]) if given["saved"] else None
         if opened_as and given["jobs"]:

@@ -13,7 +13,7 @@ from engine.errors import BadInput
 from engine.home import Home
 from engine.records import Curve, Job
 from engine.store.base import Store
-from tui.cli.options import jobs_argument, json_option
+from tui.cli.options import REPLACE, force_option, jobs_argument, json_option
 from tui.cli.output import emit, interactive, line, one_line
 from tui.cli.pull import Meter
 from tui.cli.workplace import find_all, up_to_date
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     help="Which checkpoints an archive holds: the best one's files, all, or none.",
 )
 @click.option("--data", is_flag=True, help="Let an archive hold the training data, too.")
+@force_option
 @json_option
 def export(
     jobs: tuple[str, ...],
@@ -42,9 +43,15 @@ def export(
     archive: Path | None,
     checkpoints: Literal["best", "all", "none"],
     data: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Write the convergence report of a run: criteria, best epoch, flags, curves. Or pack runs to travel."""
+    from tui.keeping import vacant
+
+    for path in (out, archive):
+        if path is not None and not force:
+            vacant(path, REPLACE)
     with up_to_date() as store:
         found = find_all(store, jobs)
         if archive is not None:
@@ -91,12 +98,13 @@ def reported(store: Store, job: Job) -> Report:
 
 def _write(told: Report, out: Path | None, *, quiet: bool) -> None:
     from engine.analysis.report import markdown
+    from tui.keeping import write
 
     text = markdown(told)
     if out is None:
         line(text.rstrip())
         return
-    out.write_text(text, encoding="utf-8")
+    write(out, text)
     if not quiet:
         line(one_line(f"The report is in {out}."))
 

@@ -17,8 +17,6 @@ from tui.cli.workplace import opened
 if TYPE_CHECKING:
     from engine.controller.unpacking import Taken
 
-ARCHIVES = (".tar", ".tar.gz", ".tgz")
-
 
 @click.command("import")
 @click.argument("paths", metavar="PATH…", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -41,7 +39,9 @@ def import_runs(paths: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _taken(store: Store, path: Path, meter: Meter) -> list[Taken]:
-    if path.name.endswith(ARCHIVES) and not path.is_dir():
+    from engine.controller.packing import is_archive
+
+    if is_archive(path):
         from engine.controller.unpacking import unpack
 
         return unpack(store, Home.default(), path, meter)
