@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final
 
 from engine.errors import BadWireLine, NoSuchJob
-from engine.job.events import Event, decode, stamp
+from engine.job.events import Event
 from engine.store.base import Ingested
 from engine.store.handlers import apply
 from engine.store.memory import Memory
 from engine.store.projection import Projection
+from engine.store.reading import BadLine, Told, parsed, told
 from engine.store.series import KINDS, Kind, Series
 from engine.store.values import json_object, json_text, text
 from engine.store.writes import best_columns, write_checkpoints, write_job, write_predictions, write_series
@@ -24,18 +25,6 @@ KEPT_BAD_LINES: Final = 1000
 
 KEPT_BAD_BYTES: Final = 4096
 """How much of a bad line is kept."""
-
-MAX_DEPTH: Final = 32
-"""How deep the data of an event may be nested: what is deeper could exhaust the stack of who walks it."""
-
-
-@dataclass(frozen=True, slots=True)
-class BadLine:
-    """A whole line that is no event."""
-
-    at: int
-    line: bytes
-    reason: str
 
 
 def take_in(db: sqlite3.Connection, job_id: str, lines: bytes, at: int) -> Ingested:
@@ -53,7 +42,7 @@ def take_in(db: sqlite3.Connection, job_id: str, lines: bytes, at: int) -> Inges
     end = at + lines.rfind(b"\n") + 1
     if end <= stored:
         return Ingested(stored, 0, 0)
-    new, bad = _parsed(lines[stored - at : end - at], stored)
+    new, bad = parsed(lines[stored - at : end - at], stored)
     events = list(_unknown(db, job_id, new))
     _store_events(db, job_id, events)
     _store_bad_lines(db, job_id, bad)
@@ -82,7 +71,11 @@ def take_events(db: sqlite3.Connection, job_id: str, events: Sequence[Event]) ->
     """
     if db.execute("SELECT 1 FROM local_training_jobs WHERE id = ?", (job_id,)).fetchone() is None:
         raise NoSuchJob(f"no job {job_id!r}")
-    new = list(_unknown(db, job_id, [event for event in events if not _nested(event.data)]))
+    usable = []
+    for event in events:
+        with suppress(BadWireLine):
+            usable.append(told(event))
+    new = list(_unknown(db, job_id, usable))
     _store_events(db, job_id, new)
     _project(db, job_id, new, 0)
     return len(new)
@@ -96,49 +89,18 @@ def offset(db: sqlite3.Connection, job_id: str, file: str) -> int:
     return int(found[0]) if found else 0
 
 
-def _parsed(lines: bytes, at: int) -> tuple[list[Event], list[BadLine]]:
-    """The events and the bad lines of some whole lines that start at byte `at` of the file."""
-    events: list[Event] = []
-    bad: list[BadLine] = []
-    for line in lines[:-1].split(b"\n"):
-        if line.strip():
-            try:
-                event = decode(line)
-                if _nested(event.data):
-                    raise BadWireLine(f"an event nested deeper than {MAX_DEPTH} levels")
-                events.append(event)
-            except BadWireLine as error:
-                bad.append(BadLine(at, line, error.what))
-        at += len(line) + 1
-    return events, bad
-
-
-def _nested(data: Mapping[str, Any]) -> bool:
-    """Is it nested deeper than we walk?"""
-    level: list[Any] = [data]
-    for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for item in level
-            for inner in (item.values() if isinstance(item, Mapping) else item)
-            if isinstance(inner, (dict, list))
-        ]
-        if not level:
-            return False
-    return True
-
-
-def _unknown(db: sqlite3.Connection, job_id: str, events: list[Event]) -> Iterator[Event]:
+def _unknown(db: sqlite3.Connection, job_id: str, events: list[Told]) -> Iterator[Told]:
     """The events that are not stored yet, each once."""
     newest = db.execute("SELECT max(seq) FROM training_events WHERE job_id = ?", (job_id,)).fetchone()[0] or 0
     seen: set[int] = set()
-    for event in events:
-        if event.seq > newest:
-            newest = event.seq
-        elif event.seq in seen or _stored(db, job_id, event.seq):
+    for item in events:
+        seq = item.event.seq
+        if seq > newest:
+            newest = seq
+        elif seq in seen or _stored(db, job_id, seq):
             continue
-        seen.add(event.seq)
-        yield event
+        seen.add(seq)
+        yield item
 
 
 def _stored(db: sqlite3.Connection, job_id: str, seq: int) -> bool:
@@ -146,17 +108,15 @@ def _stored(db: sqlite3.Connection, job_id: str, seq: int) -> bool:
     return found is not None
 
 
-def _store_events(db: sqlite3.Connection, job_id: str, events: list[Event]) -> None:
+def _store_events(db: sqlite3.Connection, job_id: str, events: list[Told]) -> None:
     db.executemany(
         "INSERT INTO training_events (job_id, seq, ts, attempt, type, step, data) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(job_id, *_event_columns(event)) for event in events],
+        [
+            (job_id, event.seq, ts, event.attempt, text(event.type, 100), event.step, data)
+            for event, ts, data in events
+        ],
     )
-
-
-def _event_columns(event: Event) -> tuple[Any, ...]:
-    type, data = text(event.type, 100), json_text(event.data)
-    return (event.seq, stamp(event.ts), event.attempt, type, event.step, data)
 
 
 def _store_bad_lines(db: sqlite3.Connection, job_id: str, bad: list[BadLine]) -> None:
@@ -178,14 +138,14 @@ def _store_bad_lines(db: sqlite3.Connection, job_id: str, bad: list[BadLine]) ->
     )
 
 
-def _project(db: sqlite3.Connection, job_id: str, events: list[Event], bad: int) -> None:
+def _project(db: sqlite3.Connection, job_id: str, events: list[Told], bad: int) -> None:
     """Apply the events to the job's rows."""
     cursor = db.execute("SELECT * FROM local_training_jobs WHERE id = ?", (job_id,))
     before = dict(zip((item[0] for item in cursor.description), cursor.fetchone(), strict=True))
     series: dict[Kind, Series] = {kind: Series(db, job_id, kind) for kind in KINDS}
     memory = Memory.from_json(json_object(before["projection"]))
     projection = Projection(before, memory, series, _names(db, job_id))
-    for event in events:
+    for event, projection.ts, _ in events:
         apply(projection, event)
     write_series(db, job_id, projection)
     write_checkpoints(db, job_id, projection.checkpoints)

@@ -118,9 +118,9 @@ def measured(data: Mapping[str, Any]) -> dict[str, float]:
     for name, value in data.items():
         if name in _X_NAMES:
             continue
-        is_number = isinstance(value, (int, float)) or value in _SPECIAL
-        figure = value if value.__class__ is float else number(value) if is_number else None
-        if figure is not None:
+        if value.__class__ is float:
+            found[name] = value
+        elif (isinstance(value, int) or value in _SPECIAL) and (figure := number(value)) is not None:
             found[name] = figure
     return found
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from engine.job.events import Event, Status, stamp
+from engine.job.events import Event, Status
 from engine.store.memory import Memory
 from engine.store.series import Kind, MetricRow, Series
 from engine.store.values import count, finite, json_object, json_text
@@ -50,6 +50,7 @@ class Projection:
     ) -> None:
         self.job = dict(job)
         self.memory = memory
+        self.ts = ""  # of the event that is being applied, as the wire writes it
         self.series = series
         self.names = names
         self.checkpoints: list[dict[str, Any]] = []
@@ -63,12 +64,12 @@ class Projection:
             memory.elapsed += now - memory.last_ts
         memory.last_ts = max(memory.last_ts, now)
         self.job["attempt"] = max(self.job["attempt"] or 1, event.attempt)
-        self.job["updated_at"] = stamp(event.ts)
+        self.job["updated_at"] = self.ts
 
     def started(self, event: Event) -> None:
         """Training is under way, at the latest since this event."""
         if self.job["started_at"] is None:
-            self.job["started_at"] = stamp(event.ts)
+            self.job["started_at"] = self.ts
 
     def counts(self, event: Event) -> bool:
         """Do an event's metrics count? A later attempt takes back what earlier ones logged from there on."""
@@ -124,7 +125,7 @@ class Projection:
         row = MetricRow(
             (job["current_step"] if kind == "host" else event.step) or 0,
             event.attempt,
-            stamp(event.ts),
+            self.ts,
             job["current_epoch"],
             None if tokens is None else float(tokens),
             self.memory.elapsed,
@@ -140,8 +141,8 @@ class Projection:
         """Add metrics to the row of the event's step, wherever that is."""
         epoch = finite(event.data.get("epoch"))
         known = self.job["current_epoch"] if epoch is None else epoch
-        step, ts = event.step or 0, stamp(event.ts)
-        self.series[kind].join(MetricRow(step, event.attempt, ts, known, None, self.memory.elapsed, values))
+        row = MetricRow(event.step or 0, event.attempt, self.ts, known, None, self.memory.elapsed, values)
+        self.series[kind].join(row)
 
     def note(self, told: Mapping[str, Any]) -> None:
         """Keep facts from the pod among the job's metadata."""

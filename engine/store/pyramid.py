@@ -28,6 +28,7 @@ _SELECT: Final = (
     "WHERE job_id = ? AND kind = ? AND level = ? AND bucket >= ? AND bucket < ? ORDER BY bucket"
 )
 
+Stats = tuple[float, float, float, float, float]
 X = tuple[float | None, ...]
 """Step, epoch, tokens and seconds, or sums of them; None where one of them was unknown."""
 
@@ -41,25 +42,20 @@ class Bucket:
     x: X = (0.0, 0.0, 0.0, 0.0)
     stats: list[float] = field(default_factory=list)
 
-    def take_row(self, row: MetricRow, places: Mapping[str, int]) -> None:
-        """Add one row of metrics."""
-        self.rows += 1
-        self.x = _sum(self.x, (float(row.step), row.epoch, row.tokens, row.elapsed))
-        stats = self.stats
-        for name, value in row.values.items():
-            at = places.get(name, -1) * WIDTH
-            if at < 0:
-                continue
-            self._widen(at + WIDTH)
-            if not math.isfinite(value):
-                stats[at + 1] += 1.0
-                continue
-            stats[at] += 1.0
-            if value < stats[at + 2]:
-                stats[at + 2] = value
-            if value > stats[at + 3]:
-                stats[at + 3] = value
-            stats[at + 4] += value
+    def take_rows(self, rows: Sequence[MetricRow], names: Sequence[str]) -> None:
+        """Take the rows that it stands for, all at once; `names` are the metrics in order of place."""
+        self.rows = len(rows)
+        self.x = (
+            float(sum(row.step for row in rows)),
+            _added([row.epoch for row in rows]),
+            _added([row.tokens for row in rows]),
+            _added([row.elapsed for row in rows]),
+        )
+        columns = [row.values for row in rows]
+        for place, name in enumerate(names):
+            if values := [column[name] for column in columns if name in column]:
+                self._widen(place * WIDTH)
+                self.stats += _stats(values)
 
     def take(self, child: Bucket) -> None:
         """Add a bucket of the level below."""
@@ -68,15 +64,33 @@ class Bucket:
         mine, theirs = self.stats, child.stats
         self._widen(len(theirs))
         for at in range(0, len(theirs), WIDTH):
-            mine[at] += theirs[at]
-            mine[at + 1] += theirs[at + 1]
-            mine[at + 2] = min(mine[at + 2], theirs[at + 2])
-            mine[at + 3] = max(mine[at + 3], theirs[at + 3])
-            mine[at + 4] += theirs[at + 4]
+            points, others, least, most, total = theirs[at : at + WIDTH]
+            mine[at] += points
+            mine[at + 1] += others
+            if least < mine[at + 2]:
+                mine[at + 2] = least
+            if most > mine[at + 3]:
+                mine[at + 3] = most
+            mine[at + 4] += total
 
     def _widen(self, size: int) -> None:
         while len(self.stats) < size:
             self.stats.extend(_NOTHING)
+
+
+def _stats(values: list[float]) -> Stats:
+    """What is kept of a metric's values."""
+    total = sum(values)
+    if math.isfinite(total):
+        return (len(values), 0.0, min(values), max(values), total)
+    known = [value for value in values if math.isfinite(value)]
+    ends = (min(known), max(known)) if known else (math.inf, -math.inf)
+    return (len(known), len(values) - len(known), *ends, sum(known))
+
+
+def _added(values: list[float | None]) -> float | None:
+    """Their sum; None where one is unknown."""
+    return None if None in values else float(sum(values))  # type: ignore[arg-type]
 
 
 def _sum(a: X, b: X) -> X:
@@ -116,11 +130,10 @@ def rebuild(db: sqlite3.Connection, job_id: str, series: Series, places: Mapping
 def _leaves(rows: Sequence[MetricRow], first: int, places: Mapping[str, int]) -> list[Bucket]:
     """The buckets of level 1 over rows of which the first stands at position `first`."""
     buckets: list[Bucket] = []
+    names = sorted(places, key=places.__getitem__)
     for at in range(0, len(rows), 8):
-        bucket = Bucket((first + at) >> SHIFT)
-        for row in rows[at : at + 8]:
-            bucket.take_row(row, places)
-        buckets.append(bucket)
+        buckets.append(Bucket((first + at) >> SHIFT))
+        buckets[-1].take_rows(rows[at : at + 8], names)
     return buckets
 
 

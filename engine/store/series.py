@@ -10,7 +10,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from engine.store.values import column, json_object, json_text, real
+from engine.store.values import json_object, json_text, real
 
 Kind = Literal["train", "eval", "host"]
 KINDS: Final[tuple[Kind, ...]] = ("train", "eval", "host")
@@ -27,6 +27,7 @@ FACT_COLUMNS: Final = (
 )  # fmt: skip
 """What was known of the run at that row, as text or numbers; no curves."""
 
+_NO_FACTS: Final = (None,) * len(FACT_COLUMNS)
 _KEYS: Final = ("position", "step", "attempt", "epoch", "tokens", "elapsed_seconds")
 COLUMNS: Final = (*_KEYS, *METRIC_COLUMNS, *FACT_COLUMNS, "extra", "timestamp")
 _SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM local_training_metrics WHERE job_id = ? AND kind = ?"
@@ -201,14 +202,15 @@ def _risen(before: float | None, now: float | None) -> float | None:
 
 def _columns(kind: Kind, position: int, row: MetricRow) -> tuple[Any, ...]:
     """A row's columns, in the order of `COLUMNS` and `created_at`."""
-    values = dict(row.values)
-    if kind == "train" and "loss" in values:
-        values["train_loss"] = values.pop("loss")
-    known = [column(values.pop(name, None)) for name in METRIC_COLUMNS]
-    extra = json_text(values) if values else None
-    facts = [row.facts.get(name) for name in FACT_COLUMNS]
+    more = dict(row.values)
+    if kind == "train" and "loss" in more:
+        more["train_loss"] = more.pop("loss")
+    take = more.pop
+    # SQLite has no NaN, and no NaN equals itself.
+    known = [value if (value := take(name, None)) == value else "NaN" for name in METRIC_COLUMNS]
+    facts = [row.facts.get(name) for name in FACT_COLUMNS] if row.facts else _NO_FACTS
     keys = (position, row.step, row.attempt, row.epoch, row.tokens, row.elapsed)
-    return (*keys, *known, *facts, extra, row.timestamp, row.timestamp)
+    return (*keys, *known, *facts, json_text(more) if more else None, row.timestamp, row.timestamp)
 
 
 def row_of(kind: str, stored: tuple[Any, ...]) -> MetricRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 import tempfile
@@ -10,12 +11,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.job.events import EventType, Phase, Status
 from engine.store.migrate import SCHEMA
 from engine.store.sqlite import SQLiteStore
+from tests.quick import quick
 from tests.store.wire import Wire, a_job
 
 TABLES = (
@@ -23,7 +26,7 @@ TABLES = (
     "training_predictions", "training_events", "training_bad_lines", "stream_offsets",
 )  # fmt: skip
 
-_FOLDER = tempfile.TemporaryDirectory()
+_FOLDER = tempfile.TemporaryDirectory(dir=quick())
 _EMPTY = Path(_FOLDER.name) / "empty.db"
 
 
@@ -144,6 +147,54 @@ def test_curves_agree_with_the_rows_that_are_left(wire: Wire, columns: int) -> N
             if good:
                 assert min(point.low for point in curve.points) == min(good)
                 assert max(point.high for point in curve.points) == max(good)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(wires())
+def test_a_line_means_the_same_however_its_writer_put_it(wire: Wire) -> None:
+    other = Wire()
+    for line in wire.lines:
+        try:
+            other.raw(json.dumps(dict(sorted(json.loads(line).items()))).encode())
+        except (ValueError, AttributeError):
+            other.raw(line.removesuffix(b"\n"))
+    with empty_store() as ours, empty_store() as theirs:
+        for store, lines in ((ours, wire.bytes), (theirs, other.bytes)):
+            store.add(a_job())
+            store.ingest("job-1", lines, 0)
+        assert theirs.events("job-1") == ours.events("job-1")
+        found = [contents(store) for store in (ours, theirs)]
+        for tables in found:
+            for name in ("training_events", "training_bad_lines", "stream_offsets"):
+                del tables[name]
+        assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("data", "meant"),
+    [
+        ('{"loss":1e999,"a":{"b":-1e999}}', {"loss": "Infinity", "a": {"b": "-Infinity"}}),
+        (f'{{"loss":{"9" * 400}.5}}', {"loss": "Infinity"}),
+        ('{"loss":NaN}', {"loss": "NaN"}),
+        ('{"loss":1},"step":2,"data":{"loss":3}', {"loss": 3}),
+        ('{"loss":"\\ud800\\u0000"}', {"loss": "\ud800\0"}),
+        ('{"loss":1}}', None),
+        ('{"loss":1} x', None),
+        ('{"loss":1', None),
+    ],
+)
+def test_a_line_that_is_nearly_as_ours_is_read_for_what_it_says(data: str, meant: object) -> None:
+    line = (
+        f'{{"v":1,"seq":1,"ts":"2026-11-21T10:00:00.000Z","attempt":1,"type":"train","step":1,"data":{data}}}'
+    )
+    with empty_store() as store:
+        store.add(a_job())
+        done = store.ingest("job-1", line.encode() + b"\n", 0)
+        assert (done.events, done.bad_lines) == ((0, 1) if meant is None else (1, 0))
+        assert [event.data for event in store.events("job-1")] == ([] if meant is None else [meant])
+        with store._database.reading() as db:
+            stored = db.execute("SELECT data FROM training_events").fetchall()
+            assert all(json.loads(row[0], parse_constant=lambda name: 1 / 0) == meant for row in stored)
 
 
 json_values = st.recursive(
