@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from engine.analysis.comparison import Comparison
     from engine.analysis.criteria import Standing
     from engine.analysis.suggestion import Suggestion
+    from engine.job.folder import JobFolder
 
 _WORKING = (Status.PENDING, Status.RUNNING)
 
@@ -190,7 +191,17 @@ def _detail(
         standing=standing_of(store, job),
         panels=panels_of(job.config, store.metrics(job.id)),
         shell=shell_of(home, job),
+        node_logs=node_logs_of(folder, job),
     )
+
+
+def node_logs_of(folder: JobFolder, job: Job) -> tuple[str, ...]:
+    """The mirrored logs of all of a job's machines by node, there yet or not; empty where it has one."""
+    ranks = job.config.get("distributed")
+    number = ranks.get("nodes") if isinstance(ranks, Mapping) else None
+    if not isinstance(number, int) or number < 2:
+        return ()
+    return (str(folder.log), *(str(folder.of_node(node).log) for node in range(1, min(number, 64))))
 
 
 def shell_of(home: Home, job: Job) -> dict[str, object]:

@@ -16,7 +16,7 @@ from engine.job.placement import PodSpec
 from engine.pods.placements import Placement, Placements
 from engine.pods.provider import Address
 from engine.records import Job
-from engine.snapshots import shell_of, take, totals
+from engine.snapshots import node_logs_of, shell_of, take, totals
 from engine.store.sqlite import SQLiteStore
 from scorer import CheckpointMetrics, score
 
@@ -202,3 +202,13 @@ def test_a_rented_machines_shell_is_known_until_it_is_gone(store: SQLiteStore, p
     assert shell_of(place, job) == {}
     (place.machine("a") / "placement.json").write_text("{ broken")
     assert shell_of(place, job) == {}
+
+
+def test_a_job_of_several_machines_has_a_log_of_each(place: Home) -> None:
+    folder = place.job("a")
+    several = replace(job(Status.RUNNING), config={"distributed": {"nodes": 3}})
+    assert [Path(log).relative_to(folder.path) for log in node_logs_of(folder, several)] == [
+        Path("train.log"), Path("nodes/1/train.log"), Path("nodes/2/train.log"),
+    ]  # fmt: skip
+    for config in ({}, {"distributed": {"nodes": 1}}, {"distributed": {"nodes": "many"}}):
+        assert node_logs_of(folder, replace(several, config=config)) == ()

@@ -111,6 +111,7 @@ class JobDetail:
         standing: How the run stands to its criteria: tiers and flags; None where it has no criteria.
         panels: The metrics that its configuration wants to be looked at together.
         shell: Where a shell on its rented machine opens: `host`, `user`, `port`, `key`; empty for any other.
+        node_logs: The mirrored logs of all its machines, node 0's first; empty where there is one machine.
     """
 
     job: Job
@@ -136,6 +137,7 @@ class JobDetail:
     standing: Standing | None = None
     panels: tuple[Panel, ...] = ()
     shell: Mapping[str, object] = field(default_factory=dict)
+    node_logs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

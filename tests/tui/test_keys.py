@@ -149,6 +149,7 @@ LOG: Final[dict[str, Case]] = {
     "PointChart": Case(moment),
     "NextError": Case(looked_for),
     "JumpTo": Case(view("following"), before=("G",), then=("5", "0", "percent_sign", "enter")),
+    "NextMachine": Case(of(LogPane, "node")),
 }
 CHECKPOINTS: Final[dict[str, Case]] = {
     "CopyPath": Case(copied),
@@ -204,6 +205,8 @@ async def prepare(app: PodiumApp, command: Any) -> None:
         return
     if command is wishes.ResumeJob:
         front.detail = replace(front.detail, job=replace(front.detail.job, status=Status.PAUSED))
+    if command.__name__ == "NextMachine":
+        front.detail = replace(front.detail, node_logs=("0.log", "1.log"))
     if command.__name__ == "CopySSH":
         pod = {"provider": "ssh", "host": "gpu-1", "user": "root", "port": 2222}
         job = replace(front.detail.job, provider="ssh", config={"pod": pod})

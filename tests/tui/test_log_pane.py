@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.events import MouseScrollUp
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.tui.fabricated import FakeDesk
+from engine.analysis.snapshot import Question, Snapshot
+from tests.tui.fabricated import FakeDesk, live
 from tests.tui.steps import press, settled, until
 from tui.app import PodiumApp
 from tui.widgets.log_pane import LogPane
@@ -94,16 +97,18 @@ async def test_moving_up_freezes_and_the_end_follows_again(app: PodiumApp, log_f
         assert view(pilot).following
 
 
-async def test_the_wheel_freezes_too(app: PodiumApp, log_file: Path) -> None:
+async def test_the_wheel_freezes_and_lines_that_come_move_nothing(app: PodiumApp, log_file: Path) -> None:
     async with looking_at_the_log(app) as pilot:
-        await pilot._post_mouse_events([_wheel_up()], LogView)
-        await until(pilot, lambda: not view(pilot).following)
-
-
-def _wheel_up() -> type:
-    from textual.events import MouseScrollUp
-
-    return MouseScrollUp
+        for _ in range(12):  # far from where the cursor stays
+            await pilot._post_mouse_events([MouseScrollUp], view(pilot), button=0)
+        await settled(pilot)
+        there = visible(pilot)
+        assert there[0] != "line 0"
+        assert "frozen" in facts(pilot)
+        append(log_file, *(f"later {n}" for n in range(50)))
+        await until(pilot, lambda: view(pilot).rows == 150)
+        await settled(pilot)
+        assert visible(pilot) == there
 
 
 async def test_a_filter_shows_only_what_matches_and_escape_shows_all(app: PodiumApp) -> None:
@@ -223,3 +228,36 @@ async def test_a_log_that_is_not_there_is_an_empty_pane() -> None:
     async with looking_at_the_log(app) as pilot:
         await press(pilot, "g", "G", "e", "y", "w", "f", "j", "k", "slash", "x", "enter")
         assert "".join(visible(pilot)) == ""
+
+
+async def test_each_machine_of_a_job_has_its_log_and_the_filter_stays(
+    app: PodiumApp, desk: FakeDesk, log_file: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "of-node-1.log"
+    append(other, "rank 4 is up", "RuntimeError: NCCL", "rank 5 is up")
+
+    def of_several(question: Question) -> Snapshot:
+        snapshot = live(question)
+        logs = (str(log_file), str(other), str(tmp_path / "not-there-yet.log"))
+        return replace(snapshot, job=replace(snapshot.job, node_logs=logs))
+
+    desk.answer = of_several
+    async with looking_at_the_log(app) as pilot:
+        pane = app.screen.query_one(LogPane)
+        assert pane._title.title.plain == "log of node 0 of 3"
+        await press(pilot, "slash", *"error", "enter", "m")
+        await until(pilot, lambda: view(pilot).rows == 1)
+        assert visible(pilot)[0] == "RuntimeError: NCCL"
+        assert pane._title.title.plain == "log of node 1 of 3"
+        assert "/error  1 of 3 lines" in facts(pilot)
+        await press(pilot, "m")
+        await until(pilot, lambda: view(pilot).rows == 0)
+        await press(pilot, "m")
+        await until(pilot, lambda: view(pilot).rows == 2)
+
+
+async def test_a_job_on_one_machine_offers_no_other(app: PodiumApp) -> None:
+    async with looking_at_the_log(app) as pilot:
+        await press(pilot, "m")
+        pane = app.screen.query_one(LogPane)
+        assert (pane.node, pane._title.title.plain) == (0, "log")

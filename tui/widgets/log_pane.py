@@ -86,6 +86,14 @@ class PointChart(Command):
     LABEL = "show in chart"
 
 
+class NextMachine(Command):
+    """Show the log of the next of the machines that this job trains on together."""
+
+    KEYS = "m"
+    LABEL = "next machine"
+    FOOTER = True
+
+
 class CopyLine(Command):
     """Copy this line to the clipboard."""
 
@@ -115,6 +123,7 @@ class LogPane(Commanding, Vertical):
         ToggleTimes,
         PointChart,
         CopyLine,
+        NextMachine,
     )
 
     class Chosen(Message):
@@ -127,10 +136,13 @@ class LogPane(Commanding, Vertical):
     detail: reactive[JobDetail | None] = reactive(None)
     inverted: reactive[bool] = reactive(False)
     pattern: reactive[str] = reactive("")
+    node: reactive[int] = reactive(0)
+    """Whose log is shown, where the job has several machines."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._path: str | None = None
+        self._job_id: str | None = None
         self._left_end = False
         self._view = LogView()
         self._title = TitleLine("log")
@@ -149,10 +161,37 @@ class LogPane(Commanding, Vertical):
 
     def watch_detail(self) -> None:
         """Another run, another log."""
+        job_id = self.detail.job.id if self.detail else None
+        if job_id != self._job_id:
+            self._job_id = job_id
+            self.node = 0
+        self._open()
+
+    def watch_node(self) -> None:
+        """The log of another machine."""
+        self._open()
+
+    def _open(self) -> None:
+        logs = self.detail.node_logs if self.detail else ()
         path = self.detail.log_path if self.detail else None
+        if self.node < len(logs):
+            path = logs[self.node]
         if path != self._path:
             self._path = path
             self._view.open(path)
+            if self.pattern:
+                self._filter()
+            self._title.title = Content(f"log of node {self.node} of {len(logs)}" if logs else "log")
+            self.refresh_bindings()
+
+    def offers(self, command: type[Command]) -> bool:
+        """Another machine's log, where there are several machines."""
+        return command is not NextMachine or bool(self.detail and self.detail.node_logs)
+
+    def on_next_machine(self) -> None:
+        """Round and round."""
+        if self.detail is not None:
+            self.node = (self.node + 1) % max(1, len(self.detail.node_logs))
 
     # The filter
 
@@ -210,6 +249,9 @@ class LogPane(Commanding, Vertical):
 
     def watch_pattern(self) -> None:
         """Filter as it is typed; half a regular expression changes nothing yet."""
+        self._filter()
+
+    def _filter(self) -> None:
         try:
             self._view.let_through(self.pattern, inverted=self.inverted)
             self._entry.set_class(False, "-bad")
@@ -219,7 +261,7 @@ class LogPane(Commanding, Vertical):
 
     def watch_inverted(self) -> None:
         """The same pattern the other way round."""
-        self.watch_pattern()
+        self._filter()
 
     # Keys
 

@@ -177,7 +177,8 @@ class LogView(ScrollView, can_focus=True):
         if self.lines:
             for number in (self.lines.lines - 1, self.lines.lines - 2):
                 self._strips.discard(number)
-        self._settle()
+        # Who scrolled away from the cursor stays there.
+        self._settle(look=self.following or self._wanted is not None)
 
     def _moved(self, by: int) -> None:
         """So many rows came before those that are shown: stay with them."""
@@ -196,7 +197,7 @@ class LogView(ScrollView, can_focus=True):
         self._strips.clear()
         self._settle()
 
-    def _settle(self) -> None:
+    def _settle(self, *, look: bool = True) -> None:
         height = self.size.height
         # In wrap mode a row may take many lines of the screen: let every row come to the top.
         spare = max(0, height - 1) if self.wrap else 0
@@ -207,7 +208,8 @@ class LogView(ScrollView, can_focus=True):
             self._cursor = max(0, self.rows - 1)
         elif self._wanted is not None and self.lines:
             self._cursor = self.lines.row(self._wanted)
-        self._look()
+        if look:
+            self._look()
         self.vertical_scrollbar.position = self.scroll_y
         self._layout = None
         self.refresh()
@@ -316,11 +318,16 @@ class LogView(ScrollView, can_focus=True):
         """Looking back freezes the window."""
         self._freeze()
 
+    def on_mouse_scroll_down(self) -> None:
+        """Elsewhere than at the cursor's line."""
+        self._wanted = None
+
     def on_scroll_to(self, message: ScrollTo) -> None:
         """So does the scroll bar."""
         self._freeze()
 
     def _freeze(self) -> None:
+        self._wanted = None
         if self.following:
             self.set_reactive(LogView.following, False)
             self._cursor = self.scroll_offset.y
