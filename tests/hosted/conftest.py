@@ -23,6 +23,7 @@ from engine.store.sqlite import SQLiteStore
 from tests.hosted import small
 from tests.hosted.gateway import Gateway
 from tests.hosted.keys import Keys
+from tests.quick import quick
 
 PASSWORD = "correct horse battery staple"
 Running = tuple[Gateway, str, str, Path]
@@ -50,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     import pgserver.postgres_server
 
     # A socket's path may have no more than 107 bytes.
-    folder = Path(f"/tmp/podium-pg-{uuid.uuid4().hex[:8]}")
+    folder = Path(quick()) / f"podium-pg-{uuid.uuid4().hex[:8]}"
     running = pgserver.postgres_server.get_server(folder, cleanup_mode="delete")
     yield running.get_uri()
     running.cleanup()
