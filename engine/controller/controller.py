@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,7 @@ from engine.controller import preparation
 from engine.controller.curator import Curator
 from engine.controller.enforcement import Enforcement
 from engine.controller.following import Following
+from engine.controller.launching import Begun, Launching, unheard
 from engine.controller.lookout import Lookout
 from engine.controller.phases import cut_off, mark
 from engine.controller.pods import Pods
@@ -28,7 +28,7 @@ from engine.controller.pulling import Progress, announced, chosen, pull, pull_fi
 from engine.controller.renting import Renting, Trying
 from engine.controller.reporting import Reporting
 from engine.controller.trash import place
-from engine.errors import BadInput, PodError, StoreError
+from engine.errors import BadInput, PodError
 from engine.home import Home
 from engine.job.events import Phase, Status
 from engine.job.folder import JobFolder
@@ -40,14 +40,10 @@ from engine.records import Checkpoint, Job
 from engine.store.base import Action, Done, Store
 from engine.stream import Link, catch_up, fetch
 from engine.supervisor.guarded import fetching_file
-from engine.supervisor.locks import Lock, held
+from engine.supervisor.locks import held
 
 _LEAVING: Final = 90.0
 """Seconds that a supervisor may take to leave after it was asked to pause."""
-
-
-Begun = Callable[[Job], None]
-"""Told of a job that is kept from now on."""
 
 
 def unseen(done: int, total: int) -> None:
@@ -80,8 +76,9 @@ class Controller:
             self._pods,
             stop=self._renting.stop,
             end=self._renting.end,
-            told=self._following.end,
+            told=self._following.give_up,
         )
+        self._launching = Launching(store, home, self._pods, self._renting, self._following)
         self._lookout = Lookout(store, home, self._pods, lambda: self._following.links)
         self._watching: list[asyncio.Task[None]] = []
         self._trouble = ""
@@ -178,7 +175,7 @@ class Controller:
         name: str | None = None,
         quote: Quote | None = None,
         trying: Trying = lambda offer: None,
-        begun: Begun = lambda job: None,
+        begun: Begun = unheard,
     ) -> Job:
         """Start a job.
 
@@ -210,7 +207,7 @@ class Controller:
             if quote is not None:
                 await self._renting.rent(job, spec, quote, trying)
 
-        return await self._begin(job, lay_out, rent, begun)
+        return await self._launching.begin(job, lay_out, rent, begun)
 
     async def attach(self, wanted: preparation.Attachment) -> Job:
         """Watch what somebody else runs; nothing there is touched.
@@ -219,7 +216,7 @@ class Controller:
             PodError: The folder here can't be written.
         """
         job = preparation.new_attached(self._home, wanted)
-        return await self._begin(job, lambda folder: preparation.lay_out_attached(folder, job))
+        return await self._launching.begin(job, lambda folder: preparation.lay_out_attached(folder, job))
 
     async def replay(self, recording: Path, *, speed: float = 1.0, name: str | None = None) -> Job:
         """Play a recorded run back as a job that says it is a replay.
@@ -234,70 +231,13 @@ class Controller:
         """
         loaded = await asyncio.to_thread(Recording.load, recording)
         job = preparation.new_replay(self._home, loaded, name)
-        return await self._begin(job, lambda folder: preparation.lay_out_replay(folder, loaded, speed))
-
-    async def _begin(
-        self,
-        job: Job,
-        lay_out: Callable[[JobFolder], None],
-        rent: Callable[[], Awaitable[None]] | None = None,
-        begun: Begun = lambda job: None,
-    ) -> Job:
-        """Store the row, write the folder, rent, start: whatever dies in between can be told apart."""
-        folder, lock = self._home.job(job.id), await asyncio.to_thread(self._claimed, job.id)
-        # Who takes this for a launch that was cut off would go on with it, or clear it away.
-        launching = Lock(self._home.launching(job.id))
-        try:
-            job = await asyncio.to_thread(self._store.add, job)
-            begun(job)
-            await asyncio.to_thread(lay_out, folder)
-            lock.release()
-            if rent is not None:
-                # Of a run on this machine nothing is kept there, and there is nothing to rent.
-                if launching.path.parent.exists():
-                    await asyncio.to_thread(launching.take)
-                await rent()
-            await self._pods.of(job).start(job.id)
-            await asyncio.to_thread(self._arrived, job.id)
-        except StoreError:
-            await asyncio.to_thread(shutil.rmtree, folder.path, ignore_errors=True)
-            raise
-        except PodError as error:
-            await self._following.end(job.id, str(error))
-            await self._clear_away(job, error)
-            raise
-        except asyncio.CancelledError:
-            if job.provider == "runpod":
-                await self._following.end(job.id, "the launch was interrupted", Status.CANCELLED)
-                await self._clear_away(job, None)
-            raise
-        finally:
-            lock.release()
-            launching.release()
-        self._following.follow(job.id)
-        return job
-
-    async def _clear_away(self, job: Job, failure: PodError | None) -> None:
-        """End the machine of a launch that came to nothing; the failure says so if it can't be done now."""
-        if job.provider != "runpod":
-            return
-        try:
-            await self._renting.end(job.id, str(failure or "the launch was interrupted"))
-        except PodError as error:
-            if failure is not None:
-                raise PodError(
-                    f"{str(failure).rstrip('.')}. Its pod may still bill: {error.what}",
-                    "`podium pods reap` ends it.",
-                ) from None
+        lay_out = partial(preparation.lay_out_replay, recording=loaded, speed=speed)
+        return await self._launching.begin(job, lay_out)
 
     def _cut_off(self, job_id: str) -> None:
         """Let a phase end that nobody ended: how long its session lived is not known."""
         if not held(self._home.launching(job_id)):
             cut_off(self._store, job_id)
-
-    def _arrived(self, job_id: str) -> None:
-        """The supervisor is at work: from here on events tell what the time goes into."""
-        mark(self._store, job_id, "")
 
     def _note(self, job_id: str, phase: Phase, text: str) -> None:
         """Keep what is being done for a job on its way to a start; events take over from there."""
@@ -307,18 +247,6 @@ class Controller:
     def _met(self, pod_id: str, fingerprint: str) -> None:
         """Show the key of a machine that was never met before; it is pinned."""
         self.met = f"{pod_id}: first contact, its host key is {fingerprint}. From now on no other is accepted"
-
-    def _claimed(self, job_id: str) -> Lock:
-        """The job's lock, so that no other app takes the half-made folder for that of a dead supervisor."""
-        folder = self._home.job(job_id)
-        lock = Lock(folder.lock)
-        try:
-            folder.create()
-            lock.take()
-        except OSError as error:
-            shutil.rmtree(folder.path, ignore_errors=True)
-            raise preparation.unwritable(folder, error) from None
-        return lock
 
     # ------------------------------------------------------------------ requests
 
@@ -348,7 +276,7 @@ class Controller:
             for name in ("stop", "pause"):
                 await asyncio.to_thread(self._home.job(job_id).take_request, name)
         await pod.start(job_id)
-        await asyncio.to_thread(self._arrived, job_id)
+        await self._launching.arrived(job_id)
         self._following.follow(job_id)
 
     async def _left(self, job: Job, pod: Pod) -> bool:
@@ -398,7 +326,7 @@ class Controller:
         await pod.request(job.id, name)
         if not alive:
             await pod.start(job.id)
-            await asyncio.to_thread(self._arrived, job.id)
+            await self._launching.arrived(job.id)
         self._following.follow(job.id)
 
     async def _job(self, job_id: str) -> Job:

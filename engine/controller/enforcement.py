@@ -24,6 +24,8 @@ from engine.supervisor.limits import Limits
 
 SLACK: Final = 180.0
 """Seconds that a guard is given after its limit: it lets the trainer save first."""
+LATE: Final = 120.0
+"""Seconds between two looks for a pod whose request was never answered."""
 _IDLE_PERCENT: Final = 10.0
 _PATIENCE: Final = 4
 """How many times as long a pod may be silent whose GPUs work, or of which nobody knows."""
@@ -66,6 +68,8 @@ class Enforcement:
         self._stop, self._end, self._told = stop, end, told
         self._pace, self._clock = pace, clock
         self._silent: dict[str, tuple[Sign | None, float]] = {}
+        self._suspects: set[str] = set()
+        self._late: dict[str, float] = {}
         self.trouble: dict[str, str] = {}
         """Why a pod that should have ended may still bill, by job."""
 
@@ -80,15 +84,19 @@ class Enforcement:
         for placement in await asyncio.to_thread(lambda: list(self._pods.placements.open())):
             try:
                 await self._hold(placement)
-            except PodiumError as error:
+            except (PodiumError, OSError) as error:
+                # One that can't be looked at keeps nobody from looking at the others.
                 self.trouble[placement.job_id] = str(error)
 
     async def _hold(self, placement: Placement) -> None:
         job = await asyncio.to_thread(self._store.job, placement.job_id)
+        if job.status.ended and placement.pod_id is None and job.current_step is None:
+            await self._end_late(job)
+            return
         sign = await asyncio.to_thread(last_sign, self._home.job(job.id).events)
         limits = Limits.of(job.config).at(placement.price_per_hour)
         silence = self._silence(job.id, sign)
-        why = over(limits, placement, sign, datetime.now(UTC))
+        why = self._sure(job.id, sign, over(limits, placement, sign, datetime.now(UTC)))
         suspected = limits.stall_minutes is not None and silence >= 60 * limits.stall_minutes
         if not why and not (suspected and job.status.live):
             return
@@ -100,6 +108,22 @@ class Enforcement:
             why = stalled(pod, silence / 60, limits.stall_minutes)
         if why:
             await self._let_end(job, why)
+
+    async def _end_late(self, job: Job) -> None:
+        """End a pod that came into being after its launch was given up, its request unanswered."""
+        if self._clock() < self._late.get(job.id, 0.0):
+            return
+        self._late[job.id] = self._clock() + LATE
+        await self._end(job.id, "its launch had been given up")
+
+    def _sure(self, job_id: str, sign: Sign | None, why: str) -> str:
+        """Why it is over its limits, on two looks in a row where something was heard of it.
+
+        A clock that is put forward makes the newest sign old, until the next one comes.
+        """
+        suspected = job_id in self._suspects
+        (self._suspects.add if why else self._suspects.discard)(job_id)
+        return why if sign is None or suspected else ""
 
     def _silence(self, job_id: str, sign: Sign | None) -> float:
         """Seconds since anything new was heard, of those in which this session was awake and looked."""

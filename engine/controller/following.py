@@ -113,11 +113,26 @@ class Following:
         columns = {"status": status, "error_message": error or None, moment: datetime.now(UTC)}
         await asyncio.to_thread(self._store.update, job_id, **columns)
 
+    async def give_up(self, job_id: str, error: str) -> None:
+        """End a job whose pod was ended from here: nothing more comes of it, and nobody waits for it."""
+        await self.end(job_id, error)
+        if (task := self._tasks.get(job_id)) is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self.see_off(job_id)
+
     async def _see_off(self, job_id: str) -> None:
-        try:
-            await self._ended(job_id)
-        except PodiumError as error:
-            self._trouble[job_id] = str(error)
+        """Do what is to be done after a job's end, until it is done: there may be a machine that bills."""
+        backoff = Backoff(0.5, 30.0)
+        while True:
+            try:
+                await self._ended(job_id)
+                return
+            except NoSuchJob:
+                return
+            except (PodiumError, OSError) as error:
+                self._trouble[job_id] = _said(error)
+            await backoff.wait()
 
     async def _accompany(self, job_id: str) -> None:
         """Follow a job to its end, and do what is to be done then."""
@@ -149,8 +164,9 @@ class Following:
                     return
             except NoSuchJob:
                 return
-            except PodiumError as error:
-                self._trouble[job_id] = str(error)
+            except (PodiumError, OSError) as error:
+                # This machine's disk may be full: whoever stops following leaves a machine that bills.
+                self._trouble[job_id] = _said(error)
             await backoff.wait()
 
     def _unstarted(self, job: Job) -> bool:
@@ -196,3 +212,10 @@ class Following:
         said = str(ending.get("status"))
         ended = [status for status in Status if status.ended and status == said]
         await self.end(job_id, str(ending.get("error") or ""), ended[0] if ended else Status.FAILED)
+
+
+def _said(error: PodiumError | OSError) -> str:
+    """An error in one line."""
+    if isinstance(error, PodiumError):
+        return str(error)
+    return f"{error.filename or 'this machine'}: {error.strerror or type(error).__name__}"

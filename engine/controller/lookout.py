@@ -68,7 +68,7 @@ class Lookout:
             told = [*lost, *await self._strays()]
             if told or self._waiting():
                 await asyncio.to_thread(self._tell, told)
-        except PodiumError:
+        except (PodiumError, OSError):
             return  # the settings' trouble is said where a job starts, and by `podium alerts check`
 
     def _lost(self) -> list[dict[str, Any]]:

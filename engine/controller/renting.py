@@ -121,6 +121,9 @@ class Renting:
 
         What can't be fetched within `limits.retrieve_minutes` stays on the pod's own disk, where it has one:
         it is stopped then, and left to the user. A provider that does not answer is asked for ever.
+
+        Raises:
+            StoreError, OSError: This machine could not keep up with it: it is to be called again.
         """
         job = await asyncio.to_thread(self._store.job, job_id)
         if not job.status.ended:
@@ -135,13 +138,18 @@ class Renting:
             job = await asyncio.to_thread(self._store.job, job_id)
             if not job.status.ended:
                 return
-            kept = await asyncio.to_thread(self._pods.placements.of, job_id)
-            if kept is not None and kept.may_bill and await self._fetched(job):
+            if await self._may_bill(job_id) and await self._fetched(job):
                 await self._end_for_sure(job)
-        except PodError as error:
-            self.trouble[job_id] = str(error)
         finally:
             lock.release()
+
+    async def _may_bill(self, job_id: str) -> bool:
+        try:
+            kept = await asyncio.to_thread(self._pods.placements.of, job_id)
+        except PodError as error:
+            self.trouble[job_id] = str(error)  # for good: nobody here knows which machine it was
+            return False
+        return kept is not None and kept.may_bill
 
     async def _end_others(self, job: Job) -> None:
         """See that no other of a job's own machines waits for the first one, which has ended."""
@@ -234,7 +242,15 @@ class Renting:
 
     async def _left_stopped(self, job: Job) -> bool:
         """Stop a pod from which something could not be fetched; False when nothing is lost with it."""
-        stopped = await self.stop(job.id)
+        for attempt in count():
+            try:
+                stopped = await self.stop(job.id)
+                break
+            except NoSuchPod:
+                return False
+            except PodError as error:
+                self.trouble[job.id] = f"{job.name}: its pod may still bill: {error}"
+            await self._pause(attempt)
         if stopped:
             self.trouble[job.id] = (
                 f"{job.name}: its checkpoints could not be fetched in time. Its pod is stopped and keeps its "
@@ -276,10 +292,11 @@ class Renting:
         return found is not None and found.status == "stopped"
 
     async def _fetch_one(self, job_id: str, which: str) -> None:
-        try:
-            await self._fetch(job_id, which)
-        except BadInput:
-            pass  # the run has none
+        """Fetch what is to be kept, if there is any; where no checkpoint is the best, it is the newest."""
+        for wanted in (which, "last") if which == "best" else (which,):
+            with contextlib.suppress(BadInput):  # the run has none
+                await self._fetch(job_id, wanted)
+                return
 
 
 def request(spec: JobSpec, job_id: str, quote: Quote, public_key: str) -> CreateRequest:

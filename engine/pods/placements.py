@@ -61,6 +61,7 @@ class Placement:
         pod_id: The pod, or the cluster of several, as soon as it is known.
         price_per_hour: What is billed for it, dollars.
         address: Where it was last reached; of several machines, the first one.
+        started_at: When it was last started, by the provider.
         seats: Where each of several machines was last reached.
         gone_at: When the provider confirmed that it is gone.
         ending: Why it was ended, for people.
@@ -78,6 +79,7 @@ class Placement:
     pod_id: str | None = None
     price_per_hour: float | None = None
     address: Address | None = None
+    started_at: datetime | None = None
     seats: tuple[Seat, ...] = ()
     gone_at: datetime | None = None
     ending: str = ""

@@ -11,6 +11,7 @@ was known, by its name.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -146,12 +147,23 @@ class RunPodPod:
             )
 
     async def find(self) -> Rented:
-        """The pod as it is now.
+        """The pod as it is now; one that was not known by its id is from now on.
 
         Raises:
             NoSuchPod: There is none, or none any more; why is said.
             ProviderError: The provider can't say.
         """
+        pod = await self._seen()
+        if self.placement.pod_id is None:
+            await self._know(pod)
+            await self._check_rate(pod)
+        return pod
+
+    async def _seen(self) -> Rented:
+        """The pod as it is now; nothing is kept of it."""
+        if self.placement.pod_id is None:
+            # Another process may have launched it since this one looked.
+            self.placement = await self._fresh()
         placement = self.placement
         if placement.gone_at is not None:
             raise NoSuchPod(placement.ending or f"{placement.name} is gone")
@@ -159,11 +171,7 @@ class RunPodPod:
             raise NoSuchPod(
                 "the launch was interrupted before a machine was rented: nothing bills", "Launch it again."
             )
-        pod = await (self._by_name() if placement.pod_id is None else self._by_id(placement.pod_id))
-        if placement.pod_id is None:
-            await self._know(pod)
-            await self._check_rate(pod)
-        return pod
+        return await (self._by_name() if placement.pod_id is None else self._by_id(placement.pod_id))
 
     async def _by_id(self, pod_id: str) -> Rented:
         for wait in self._patience.looks:
@@ -175,8 +183,18 @@ class RunPodPod:
             if pod is not None:
                 break
             # What is not known may be too new to be: one that was wrongly given up would bill on.
+        else:
+            if (listed := await self._listed(pod_id)) is not None:
+                return listed
         await self._gone("its pod has ended: what had arrived here is kept")
         raise NoSuchPod(self.placement.ending)
+
+    async def _listed(self, pod_id: str) -> Rented | None:
+        """A pod that the account has all the same: who gives it up on one wrong answer lets it bill."""
+        if self.placement.nodes > 1:
+            return None
+        there = (pod for pod in await self._provider().list() if pod.id == pod_id and not pod.gone)
+        return next(there, None)
 
     async def _look(self, pod_id: str) -> Rented | None:
         if self.placement.nodes == 1:
@@ -247,7 +265,13 @@ class RunPodPod:
                 raise await self._given_up(f"{name} came up with {found} of {self._gpus} GPUs")
 
     async def _given_up(self, why: str) -> NoSuchPod:
-        """End it; the error that says so."""
+        """End it; the error that says so.
+
+        Raises:
+            PodLost: It has trained, and is not ended: what it made may be there alone. Its limits hold.
+        """
+        if await asyncio.to_thread(self._home.job(self.placement.job_id).events.exists):
+            raise PodLost(why, "It is tried again; `podium pods terminate` ends it, with what is on it.")
         await self.end(f"{why}: it was terminated, and is gone")
         return NoSuchPod(self.placement.ending, "Launch again, or try another GPU or cloud.")
 
@@ -288,8 +312,8 @@ class RunPodPod:
             if known is None and pod.price_per_hour not in (None, 0, self.placement.price_per_hour):
                 await self._know(pod)
                 await self._check_rate(pod)
-            if pod.status == "stopped":
-                # The next start makes another container, with a host key of its own.
+            if pod.status == "stopped" or self._started_anew(pod):
+                # Each start makes another container, with a host key of its own.
                 await asyncio.to_thread(Pins(self._home.host_keys).forget, pod.id)
             # Of a cluster that was up once, the first machine alone can be without the others.
             up = pod.status == "running" or bool(self.placement.seats)
@@ -298,10 +322,16 @@ class RunPodPod:
                 lost = _Failed if pod.status == "error" else PodLost
                 raise lost(f"pod {pod.id} {state}")
             seats = self._seats(pod)
-            if pod.ssh != known or seats != self.placement.seats:
-                await self._keep(address=pod.ssh, seats=seats)
+            started = pod.started_at or self.placement.started_at
+            if (pod.ssh, seats, started) != (known, self.placement.seats, self.placement.started_at):
+                await self._keep(address=pod.ssh, seats=seats, started_at=started)
             self._checked = True
             return await self._behind()
+
+    def _started_anew(self, pod: Rented) -> bool:
+        """Was it stopped and started while nobody here looked? The provider says so, nobody on the way."""
+        before = self.placement.started_at
+        return before is not None and pod.started_at is not None and pod.started_at != before
 
     def _seats(self, pod: Rented) -> tuple[Seat, ...]:
         """Where each of several machines is now; one that is missing is where it was."""
@@ -371,11 +401,14 @@ class RunPodPod:
         Raises:
             ProviderError: It may still bill.
         """
-        pod = await self.state()
-        if pod is None:
+        try:
+            pod = await self._seen()
+        except NoSuchPod:
             await self._never_came(why)
             return
-        await self._keep(ending=why)
+        with contextlib.suppress(PodError):
+            # A disk that is full keeps no pod alive.
+            await self._keep(ending=why, pod_id=pod.id)
         if self.placement.nodes > 1:
             await self._provider().terminate_cluster(pod.id)
         else:
@@ -402,10 +435,15 @@ class RunPodPod:
             gone = Rented(id=self.placement.pod_id, name=self.placement.name, status="terminated")
             await self._changed(self.placement.job_id, gone, self.placement)
 
+    async def _fresh(self) -> Placement:
+        """What is kept now: the app and a command may attend to the same run."""
+        with contextlib.suppress(PodError):
+            return await asyncio.to_thread(self._placements.of, self.placement.job_id) or self.placement
+        return self.placement
+
     async def _keep(self, **changes: Any) -> None:
-        self.placement = await asyncio.to_thread(
-            self._placements.keep, replace(self.placement, **changes)
-        )
+        self.placement = replace(await self._fresh(), **changes)
+        await asyncio.to_thread(self._placements.keep, self.placement)
         self.id = self.placement.pod_id or self.placement.name
 
     # ------------------------------------------------------------------ as any pod

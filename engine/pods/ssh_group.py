@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from engine.errors import PodError
+from engine.errors import PodError, PodLost
 from engine.home import Home
 from engine.job.folder import NODES, read_json
 from engine.pods.base import Chunk, Completed
@@ -192,13 +192,18 @@ class SSHGroup:
     async def _pump(
         self, job_id: str, cursors: Mapping[str, int], queue: asyncio.Queue[Chunk | BaseException]
     ) -> None:
-        """Node 0's chunks; its end is the stream's."""
+        """Node 0's chunks; its end is the stream's, whatever it comes from."""
         try:
             async with contextlib.aclosing(self.head.follow(job_id, cursors)) as chunks:
                 async for chunk in chunks:
                     await queue.put(chunk)
-        except (PodError, OSError) as error:
+            raise PodLost(f"{self.head.address}: the follower ended")
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
             await queue.put(error)
+            if not isinstance(error, (PodError, OSError)):
+                raise
 
     async def _accompany(
         self, job_id: str, node: int, names: Sequence[str], queue: asyncio.Queue[Chunk | BaseException]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,12 @@ from engine.home import Home
 from engine.job.events import Event, EventType, Status, encode
 from engine.job.placement import PodSpec
 from engine.pods.patience import Patience
-from engine.pods.placements import Placement
+from engine.pods.placements import Placement, Placements
 from engine.pods.sign import last_sign
 from engine.records import Job
 from engine.snapshots import take
 from engine.store.sqlite import SQLiteStore
-from tests.emulators.runpod import Clock, Emulator, Pod, rest
+from tests.emulators.runpod import Clock, Emulator, Fault, Pod, rest
 
 NOW = datetime.now(UTC)
 
@@ -160,6 +161,86 @@ async def test_the_guards_own_clock_counts_and_the_pods_wall_clock_does_not(benc
     assert pod.events == ["created"]
     bench.beat(hours=1, heard=1.2 * 3600, off=-7)
     await bench.enforcement.look()
+    await bench.enforcement.look()
+    assert pod.events[-1] == "terminated"
+
+
+async def test_a_clock_of_this_machine_that_is_put_forward_ends_nothing(bench: Bench) -> None:
+    pod = bench.job(hours_ago=1, limits={"max_hours": 2, "retrieve_minutes": 0})
+    bench.beat(hours=1, heard=9 * 3600)
+    await bench.enforcement.look()
+    bench.beat(hours=1.01)
+    await bench.enforcement.look()
+    bench.beat(hours=1.02, heard=9 * 3600)
+    await bench.enforcement.look()
+    assert pod.events == ["created"]
+
+
+async def test_a_pod_that_came_after_its_launch_was_given_up_is_ended_while_the_app_is_open(
+    bench: Bench,
+) -> None:
+    """Its request was never answered, and it is under no id here; nobody else looks before the next start."""
+    bench.job(hours_ago=0, limits={"max_hours": 2}, step=None)
+    kept = bench.pods.placements.of("j")
+    assert kept is not None
+    bench.pods.placements.keep(replace(kept, pod_id=None))
+    bench.store.update("j", status=Status.FAILED)
+    (pod,) = bench.runpod.account.pods.values()
+    await bench.enforcement.look()
+    assert pod.events[-1] == "terminated"
+    assert list(bench.pods.placements.open()) == []
+    (bench.home.machine("j") / "placement.json").unlink()
+
+
+async def test_one_that_can_not_be_looked_at_keeps_nobody_from_looking_at_the_others(bench: Bench) -> None:
+    pod = bench.job(hours_ago=9, limits={"max_hours": 2})
+    first = bench.pods.placements.of("j")
+    assert first is not None
+    bench.pods.placements.keep(replace(first, job_id="gone"))
+
+    def broken(job_id: str) -> Any:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    whole = bench.store.job
+    bench.store.job = lambda job_id: broken(job_id) if job_id == "gone" else whole(job_id)  # type: ignore[method-assign]
+    await bench.enforcement.look()
+    assert "No space left" in bench.enforcement.trouble["gone"]
+    assert pod.events[-1] == "terminated"
+
+
+async def test_a_provider_that_is_down_when_a_pod_is_to_be_stopped_is_asked_until_it_is(bench: Bench) -> None:
+    pod = bench.job(hours_ago=1, limits={}, folder="/workspace/podium")
+    bench.store.update("j", status=Status.COMPLETED)
+    bench.runpod.fault(r"/action", Fault(500), 12)
+    await bench.renting.wind_up("j")
+    assert pod.events[-1] == "stopped"
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_a_pod_that_is_listed_is_not_gone_because_one_answer_says_so(
+    bench: Bench, listed: bool
+) -> None:
+    """Who gave it up forgot its key, and let it bill."""
+    pod = bench.job(hours_ago=1, limits={})
+    if not listed:
+        bench.runpod.account.terminate(pod)
+    bench.runpod.fault(rf"GET /v2/pods/{pod.id}", Fault(404, "pod not found"), 99)
+    found = await bench.pods.rented("j").state()
+    assert (found is not None) == listed
+    kept = bench.pods.placements.of("j")
+    assert kept is not None
+    assert kept.may_bill == listed
+
+
+async def test_a_disk_that_is_full_keeps_no_pod_alive(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = bench.job(hours_ago=1, limits={})
+
+    def full(self: Placements, placement: Placement) -> Placement:
+        raise PodError("placement.json: can't be written (No space left on device)")
+
+    monkeypatch.setattr(Placements, "keep", full)
+    with pytest.raises(PodError, match="No space left"):
+        await bench.renting.end("j", "enough")
     assert pod.events[-1] == "terminated"
 
 
