@@ -27,6 +27,7 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "eval": ("dataset", "eval_path"),
     "gpu": ("pod", "rent", "gpu"),
     "gpu_count": ("pod", "rent", "gpu_count"),
+    "nodes": ("distributed", "nodes"),
     "max_hours": ("limits", "max_hours"),
     "max_cost": ("limits", "max_cost_usd"),
     "stall": ("limits", "stall_minutes"),
@@ -35,19 +36,19 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Fields that are one key of the spec each, and where that is."""
 
-FIELDS: Final = (*PLACES, "place", "more")
-"""All fields: `place` is where it runs, `more` is `key=value`, as often as wanted."""
+FIELDS: Final = ("place", *PLACES, "more")
+"""All fields: `place` is where it runs, which decides what others mean; `more` is `key=value`s."""
 
 TRAINERS: Final = ("model", "data", "eval")
 """Fields that a script has no use for."""
-RENTED: Final = ("gpu", "gpu_count")
+RENTED: Final = ("gpu", "gpu_count", "nodes")
 """Fields for machines that are rented."""
 
-_DEFAULTS: Final = {"stall": 30, "retrieve": 30, "gpu": "auto", "gpu_count": 1}
+_DEFAULTS: Final = {"stall": 30, "retrieve": 30, "gpu": "auto", "gpu_count": 1, "nodes": 1}
 """What is so where the base says nothing."""
 _OPTIONAL: Final = ("eval", "max_hours", "max_cost", "stall")
 """Fields that are null when they are empty."""
-_NUMBERS: Final = ("max_hours", "max_cost", "stall", "retrieve", "gpu_count")
+_NUMBERS: Final = ("max_hours", "max_cost", "stall", "retrieve", "gpu_count", "nodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,9 @@ class Draft:
     here: str = "."
 
     def text(self, name: str) -> str:
-        """What stands in a field."""
+        """What stands in a field; of machines that are not rented, as many as there are hosts."""
+        if name == "nodes" and name not in self.touched and not self.rented:
+            return str(max(1, sum(map(bool, map(str.strip, self.text("place").split(","))))))
         return self.touched[name] if name in self.touched else told(self.base, name)
 
     def put(self, name: str, text: str) -> Draft:
@@ -122,6 +125,14 @@ def told(base: Values, name: str) -> str:
     if value is None and not stated:
         value = _DEFAULTS.get(name)
     return _text(value, ", " if name == "gpu" else " ")
+
+
+def clouds_of(draft: Draft) -> tuple[str, ...]:
+    """The clouds that a draft's base allows."""
+    pod = draft.base.get("pod")
+    rent = pod.get("rent") if isinstance(pod, Mapping) else None
+    clouds = rent.get("clouds") if isinstance(rent, Mapping) else None
+    return tuple(map(str, clouds)) if isinstance(clouds, (list, tuple)) else ("secure", "community")
 
 
 def _text(value: Any, separator: str) -> str:

@@ -51,6 +51,19 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU that can be rented.
+
+    Args:
+        name: What is typed for it.
+        about: Its memory, prices and stock.
+    """
+
+    name: str
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Offered:
     """What would be rented now.
 
@@ -90,6 +103,10 @@ class Launching(Protocol):
 
     async def offers(self, draft: Draft) -> Offered:
         """What would be rented; unknown within some seconds."""
+        ...
+
+    async def gpus(self, draft: Draft) -> tuple[Gpu, ...]:
+        """What GPUs can be rented now; none where that is not known within some seconds."""
         ...
 
     async def paths(self, text: str) -> str | None:

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from engine.errors import BadDataset, BadInput, BadSpec, PodiumError
 from engine.home import Home
-from tui.draft import Draft, as_yaml, columns, resolve
-from tui.launch_answers import Checked, Offered, Source
+from tui.draft import Draft, as_yaml, clouds_of, columns, resolve
+from tui.launch_answers import Checked, Gpu, Offered, Source
 
 if TYPE_CHECKING:
     from engine.controller import Controller
     from engine.controller.preparation import Data
     from engine.job.spec import JobSpec
+    from engine.pods.provider import Offer
     from engine.records import Job
 
 PATIENCE: Final = 15.0
 """How long a provider may take to tell its prices, seconds."""
+RENEWED: Final = 60.0
+"""For how long prices and stock are taken as they were told, seconds."""
 LEAVING: Final = 20.0
 """How long the app's end waits for what was rented by launches that are not done, seconds."""
 PREVIEWED: Final = 3
@@ -58,6 +61,7 @@ class EngineLaunching:
         self._reading = asyncio.Lock()
         self._read: tuple[Any, Data] | None = None
         self._launches: set[asyncio.Task[Job]] = set()
+        self._catalog: dict[Any, tuple[float, tuple[Offer, ...]]] = {}
 
     # What a run can start from
 
@@ -127,6 +131,24 @@ class EngineLaunching:
             return Offered(trouble=str(error))
         found = await asyncio.to_thread(estimated, spec, data, quote.offers[0].gpu_name)
         return Offered((*offered(spec, quote, found), *bounds(quote)), "", quote)
+
+    async def gpus(self, draft: Draft) -> tuple[Gpu, ...]:
+        """From the catalog, asked at most once a minute."""
+        if not draft.rented:
+            return ()
+        from tui import catalog
+        from tui.run_deeds import with_provider
+
+        wanted, now = catalog.wanted(draft), asyncio.get_running_loop().time()
+        if wanted not in self._catalog or now - self._catalog[wanted][0] > RENEWED:
+            count, product = wanted
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    found = await with_provider(lambda account: account.offers(count=count, product=product))
+            except (TimeoutError, PodiumError):
+                return ()  # what would be rented says why
+            self._catalog[wanted] = now, found
+        return catalog.gpus(self._catalog[wanted][1], clouds_of(draft))
 
     # Doing it
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from engine.errors import BadInput, BadSpec
 from tui.draft import Draft, resolve
-from tui.launch_answers import Checked, Offered, Source
+from tui.launch_answers import Checked, Gpu, Offered, Source
 
 SOURCES = (
     Source("support.yaml", "file", "in this folder"),
@@ -54,12 +54,18 @@ OFFER = Offered(
     object(),
 )
 
+GPUS = (
+    Gpu("RTX A5000", "24 GB  $0.16/h community, high stock · $0.27/h secure, low stock"),
+    Gpu("A100 SXM", "80 GB  $1.89/h secure, high stock"),
+    Gpu("H100 SXM", "80 GB  $2.99/h secure, out of stock"),
+)
+
 
 class FakeLaunching:
     """Answers at once; the spec's mistakes are real ones."""
 
     def __init__(self) -> None:
-        self.checked, self.offered = SOUND, OFFER
+        self.checked, self.offered, self.catalog = SOUND, OFFER, GPUS
         self.there: set[str] = set()
         self.written: list[tuple[str, bool]] = []
         self.launched: list[tuple[Draft, Offered | None]] = []
@@ -82,6 +88,9 @@ class FakeLaunching:
 
     async def offers(self, draft: Draft) -> Offered:
         return self.offered
+
+    async def gpus(self, draft: Draft) -> tuple[Gpu, ...]:
+        return self.catalog if draft.rented else ()
 
     async def paths(self, text: str) -> str | None:
         return "/data/support.jsonl" if text and "/data/support.jsonl".startswith(text) else None

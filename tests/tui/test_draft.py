@@ -118,10 +118,12 @@ GOOD: dict[str, Any] = {"name": "a", "model": {"name": "m"}, "dataset": {"path":
         ("more", "training.epochs", "is not key=value"),
         ("more", 'a="', "quotation"),
         ("data", "", "at least 1 character"),
+        ("nodes", "65", "less than or equal to 64"),
     ],
 )
 def test_a_mistake_stands_at_its_field(field: str, text: str, words: str) -> None:
-    found = resolve(Draft("x", GOOD, HERE, here=HERE).put(field, text))
+    rented = {"pod": {"provider": "runpod"}, "limits": {"max_hours": 1}} if field == "nodes" else {}
+    found = resolve(Draft("x", {**GOOD, **rented}, HERE, here=HERE).put(field, text))
     assert found.spec is None
     assert list(found.mistakes) == [field] and words in found.mistakes[field]
     assert not found.mistakes[field].startswith(("limits.", "dataset."))
@@ -152,6 +154,12 @@ def test_another_machine_keeps_nothing_of_the_old_one() -> None:
     assert two is not None and (two.pod.hosts, two.distributed.nodes) == (("a", "root@b:22"), 2)
     again = resolve(draft_of(two).put("place", "ssh://c")).spec
     assert again is not None and (again.pod.host, again.distributed.nodes) == ("c", 1)
+    assert draft.put("place", "a, root@b:22").text("nodes") == "2"  # as many as there are hosts
+    many = draft.put("nodes", "4").put("place", "runpod").put("max_cost", "3")
+    cluster = resolve(many).spec
+    assert cluster is not None and cluster.distributed.nodes == 4
+    alone = resolve(many.put("place", "local")).spec
+    assert alone is not None and alone.distributed.nodes == 1
 
 
 def test_a_script_has_no_model_and_no_data_of_ours() -> None:

@@ -21,6 +21,7 @@ from tui.screens.dialogs import Confirm
 from tui.screens.entry import Entry
 from tui.screens.launch import LaunchDialog
 from tui.widgets.draft_form import DraftForm
+from tui.widgets.gpu_list import GpuList
 
 SMALL, USUAL = (80, 24), (120, 40)
 
@@ -191,6 +192,36 @@ async def test_fields_without_a_meaning_can_not_be_entered() -> None:
         assert played.form.field("gpu").disabled
         await played.type("place", "runpod")
         assert not played.form.field("gpu").disabled
+
+
+async def test_gpus_are_chosen_from_a_list_with_price_and_stock_or_typed() -> None:
+    async with playing(*RENTED) as played:
+        field, listed = played.form.field("gpu"), played.dialog.query_one(GpuList)
+        await played.type("gpu", "")
+        shown = "\n".join(listed.render_line(y).text for y in range(4))
+        for words in ("auto", "RTX A5000", "24 GB  $0.16/h community, high stock", "H100 SXM"):
+            assert words in shown
+        await played.press("down", "down")
+        assert (field.value, played.dialog.draft.text("gpu")) == ("A100 SXM", "A100 SXM")
+        await played.press(*", h1")
+        assert listed._keys == ["H100 SXM"]
+        await played.press("down")
+        assert field.value == "A100 SXM, H100 SXM"
+        await played.type("gpu", "B200 of next year")
+        assert len(listed._keys) == 4  # none is called so: all are shown, and the text stays
+        assert played.dialog.draft.text("gpu") == "B200 of next year"
+        await played.press("tab")
+        assert not listed.display and played.dialog.query_one("#answers").display
+
+
+async def test_without_a_catalog_the_gpu_is_typed_beside_the_answers() -> None:
+    desk = FakeDesk(live)
+    desk.launching.catalog = ()
+    async with playing(*RENTED, desk=desk) as played:
+        await played.type("gpu", "L4")
+        assert played.dialog.query_one("#answers").display
+        await played.press("down")
+        assert played.form.field("gpu_count").has_focus
 
 
 async def test_the_dialog_waits_for_nobody_and_an_old_answer_is_void() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -14,9 +15,11 @@ from engine.controller import Controller, Pods
 from engine.errors import BadInput, BadSpec
 from engine.home import Home
 from engine.job.spec import JobSpec
+from engine.pods.provider import Offer
 from engine.store.sqlite import SQLiteStore
 from tests import standin
 from tests.emulators.runpod import Clock, Emulator
+from tui import catalog
 from tui.launching import EngineLaunching
 
 SPEC = "name: mine\nmodel: {name: m, build: {}}\ndataset: {path: d.jsonl}\n"
@@ -158,6 +161,31 @@ async def test_price_stock_and_worst_cost_are_those_of_the_command_line(
         assert rows["worst cost"] == "$3.00"
         assert not account.account.pods
         assert "no-such-gpu" in (await launching.offers(draft.put("gpu", "no-such-gpu"))).trouble
+        listed = {gpu.name: gpu.about for gpu in await launching.gpus(draft)}
+        assert "48 GB" in listed["L40S"] and "$0.79/h" in listed["L40S"] and "stock" in listed["L40S"]
+        secure = draft.on(replace(draft, base={**draft.base, "pod": {"rent": {"clouds": ["secure"]}}}))
+        assert not any("community" in gpu.about for gpu in await launching.gpus(secure))
+        assert await launching.gpus(draft.put("place", "local")) == ()
+
+
+def an_offer(name: str, price: float, cloud: str, stock: str) -> Offer:
+    return Offer(
+        gpu_id=name, gpu_name=name, memory_gb=24, price_per_hour=price, stock=stock, cloud=cloud, max_count=8
+    )  # fmt: skip
+
+
+def test_gpus_are_listed_by_price_and_those_out_of_stock_last() -> None:
+    offers = [
+        an_offer("dear", 3, "secure", "high"),
+        an_offer("gone", 0.1, "secure", "none"),
+        an_offer("cheap", 0.4, "secure", "low"),
+        an_offer("cheap", 0.2, "community", "unknown"),
+    ]
+    assert [(gpu.name, gpu.about) for gpu in catalog.gpus(offers, ("secure", "community"))] == [
+        ("cheap", "24 GB  $0.20/h community, stock unknown · $0.40/h secure, low stock"),
+        ("dear", "24 GB  $3.00/h secure, high stock"),
+        ("gone", "24 GB  $0.10/h secure, out of stock"),
+    ]
 
 
 async def test_nothing_is_launched_that_is_not_sound(launching: EngineLaunching) -> None:

@@ -26,13 +26,14 @@ from tui.screens.dialogs import Confirm
 from tui.screens.entry import Entry, Field
 from tui.widgets.clean import clean
 from tui.widgets.draft_form import SOURCE, DraftForm, FieldInput
+from tui.widgets.gpu_list import GpuList
 from tui.widgets.launch_words import answers, confirmation
 from tui.widgets.line_list import LineList
 
 PAUSE: Final = 0.3
 """How long nothing is typed until a draft is looked at, seconds."""
 
-ANSWERS: Final = ("sources", "begin", "check", "offer")
+ANSWERS: Final = ("sources", "begin", "check", "offer", "gpus")
 """The groups of workers that wait for answers."""
 
 T = TypeVar("T")
@@ -110,6 +111,7 @@ class LaunchDialog(ModalScreen[Agreed | None]):
         self.offered: Offered | None = None
         self._form = DraftForm(launching.paths)
         self._sources = SourceList()
+        self._gpus = GpuList()
         self._told = Static(id="told")
         self._due: Timer | None = None
 
@@ -120,6 +122,7 @@ class LaunchDialog(ModalScreen[Agreed | None]):
             with Vertical(id="both"):
                 yield self._form
                 yield self._sources
+                yield self._gpus
                 with VerticalScroll(id="answers"):
                     yield self._told
             yield Static(
@@ -161,6 +164,8 @@ class LaunchDialog(ModalScreen[Agreed | None]):
             self._sources.only(event.text)
         else:
             self._take(self.draft.put(event.field, event.text))
+            if event.field == "gpu":
+                self._gpus.only(event.text)
 
     def _take(self, draft: Draft) -> None:
         """Another draft: what is known of the one before is void."""
@@ -184,6 +189,7 @@ class LaunchDialog(ModalScreen[Agreed | None]):
             self.run_worker(self._check(self.draft), group="check", exclusive=True)
             if self.draft.rented:
                 self.run_worker(self._offer(self.draft), group="offer", exclusive=True)
+                self.run_worker(self._list_gpus(self.draft), group="gpus", exclusive=True)
         self._show()
 
     async def _check(self, draft: Draft) -> None:
@@ -199,6 +205,13 @@ class LaunchDialog(ModalScreen[Agreed | None]):
             self.offered = offered
             self._show()
 
+    async def _list_gpus(self, draft: Draft) -> None:
+        found = await self.launching.gpus(draft)
+        if draft == self.draft and found != self._gpus.gpus:
+            self._gpus.gpus = found
+            self._gpus.only(self._form.field("gpu").value)
+            self._show()
+
     async def _said(self, asking: Awaitable[T]) -> T | None:
         """The answer; of an error, None and one line for the user."""
         try:
@@ -208,9 +221,10 @@ class LaunchDialog(ModalScreen[Agreed | None]):
             return None
 
     def _show(self) -> None:
-        choosing = isinstance(self.focused, FieldInput) and self.focused.field == SOURCE
-        self._sources.display = choosing
-        self.query_one("#answers").display = not choosing
+        field = self.focused.field if isinstance(self.focused, FieldInput) else None
+        self._sources.display = field == SOURCE
+        self._gpus.display = field == "gpu" and bool(self._gpus.gpus)
+        self.query_one("#answers").display = not (self._sources.display or self._gpus.display)
         if self.draft.source:
             self._told.update(answers(self.checked, self.offered, rented=self.draft.rented))
 
@@ -266,7 +280,7 @@ class LaunchDialog(ModalScreen[Agreed | None]):
             self.focus_next()
 
     def action_move(self, by: int) -> None:
-        """Another source of the list, or another field."""
+        """Another source or GPU of the list, or another field."""
         if self._sources.display:
             self._sources.action_move(by)
             if isinstance(self._sources.key, str):
@@ -274,6 +288,11 @@ class LaunchDialog(ModalScreen[Agreed | None]):
                 with self.prevent(Input.Changed):
                     entry.value = self._sources.key
                 entry.cursor_position = len(entry.value)
+        elif self._gpus.display:
+            self._gpus.action_move(by)
+            entry = self._form.field("gpu")
+            entry.value = self._gpus.chosen(entry.value)
+            entry.cursor_position = len(entry.value)
         elif isinstance(self.focused, FieldInput):
             self.focus_next() if by > 0 else self.focus_previous()
         else:
