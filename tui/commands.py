@@ -37,6 +37,13 @@ _KEY_NAMES: Final = {
 }
 """How keys are written whose name is not what is printed on them."""
 
+_ARROWS: Final = frozenset({"left", "right", "up", "down"})
+
+
+def _is_text(key: str) -> bool:
+    """Does the key write a character into a line of text?"""
+    return key not in _ARROWS and (key == "space" or len(_KEY_NAMES.get(key, key)) == 1 or "_" in key)
+
 
 class Command(Message):
     """A wish of the user's.
@@ -75,6 +82,13 @@ class Command(Message):
         """Its first key as the footer and help show it; empty when it has none."""
         first = cls.KEYS.split(",")[0].strip()
         return cls.SHOWN or _KEY_NAMES.get(first, first.replace("ctrl+", "^"))
+
+    @classmethod
+    def shown_while_typing(cls) -> str:
+        """The first of its keys that is no text, as the footer shows it; empty when all are."""
+        keys = (key.strip() for key in cls.KEYS.split(","))
+        first = next((key for key in keys if key and not _is_text(key)), "")
+        return _KEY_NAMES.get(first, first.replace("ctrl+", "^"))
 
     @classmethod
     def binding(cls) -> Binding:

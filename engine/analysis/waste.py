@@ -85,7 +85,7 @@ class Line:
 
 
 def parts_of(job: Job) -> dict[str, Paid]:
-    """What a run's time went on, by kind; empty where its events told nothing.
+    """What a run's time went on, by kind; all on training where no phase was told; empty where it took none.
 
     A machine of one's own has no price. The laptop's share of provisioning counts, since the pod was billed.
     """
@@ -94,6 +94,8 @@ def parts_of(job: Job) -> dict[str, Paid]:
         if isinstance(lasted, (int, float)) and lasted > 0:
             kind = _KINDS.get(str(phase), str(phase))
             seconds[kind] = seconds.get(kind, 0.0) + lasted
+    if not seconds and job.elapsed_seconds:
+        seconds[Phase.TRAIN] = job.elapsed_seconds  # told by no phase: an older system's, or imported
     _move_after_best(job, seconds)
     price = None if job.cost_per_hour is None else job.cost_per_hour / 3600
     return {

@@ -48,6 +48,11 @@ def test_a_machine_without_a_price_costs_time_alone() -> None:
     assert (both.paid.seconds, both.paid.known, both.paid.unpriced) == (2 * HOUR, 2.0, HOUR)
 
 
+def test_a_run_of_which_no_phase_is_known_was_trained_all_the_time() -> None:
+    [line] = waste_ledger([run("a", {}, elapsed_seconds=HOUR), run("b", {}, elapsed_seconds=None)])
+    assert (line.runs, line.paid.known, line.wasted.seconds) == (1, 2.0, 0)
+
+
 def test_lines_are_models_weeks_or_phases_and_add_up() -> None:
     jobs = [
         run("a", {"train": HOUR, "idle": HOUR}),

@@ -140,6 +140,11 @@ def test_a_value_that_nobody_knows_is_a_dash_and_has_no_delta() -> None:
     assert line.split() == ["loss", "0.5000", "—"]
 
 
+def test_a_value_and_its_total_move_together_before_either_is_cut() -> None:
+    row = Row("best_step", "best step", "number", "none", (Cell(1600, of=2000), Cell(900, of=2000)))
+    assert str(metric_line(row, (0, 1), Grid(10, 10, 2))).split()[2:] == ["1600/2000", "900", "/", "2000"]
+
+
 def test_ties_are_all_best_and_nobody_is_where_all_are_alike() -> None:
     def styles(*cells: Cell) -> list[str]:
         row = Row("loss", "loss", "loss", "low", cells)
@@ -253,7 +258,8 @@ async def test_the_chart_has_a_curve_and_a_star_for_each_run_with_evaluations() 
     async with stage(made.compared_five) as it:
         assert sorted(line.label for line in it.pane.chart.lines) == ["05", "07", "08", "10"]
         assert it.pane.chart.lines[-1].label == "07"
-        assert sorted(mark.x for mark in it.pane.chart.marks) == [1400, 1600, 1700, 1900]
+        stars = sorted((mark.x, mark.label) for mark in it.pane.chart.marks)
+        assert stars == [(1400, "05"), (1600, "07"), (1700, "08"), (1900, "10")]
 
 
 def test_at_most_five_runs_are_overlaid_and_the_best_is_among_them() -> None:
@@ -371,10 +377,14 @@ async def test_all_panes_come_back_when_the_terminal_grows() -> None:
 
 async def test_without_two_runs_the_screen_says_how_to_come_to_a_comparison() -> None:
     async with stage(made.nothing) as it:
-        assert "mark two or more with space" in str(it.screen.query_one(".empty", Static).render())
+        assert "n launches one" in str(it.screen.query_one(".empty", Static).render())
         for key in ("a", "d", "c", "s", "o", "m", "tab", "space", "equals_sign", "enter"):
             await it.press(key)
         assert it.desk.wishes == [] and it.app.question.compared == ()
+        await it.press("u")  # what was archived last may have been what was compared
+        assert isinstance(it.desk.wishes[-1], wishes.UndoLast)
+        await it.show(lambda question: replace(made.snapshot_of(made.llama(2)), compared=None))
+        assert "mark two or more with space" in str(it.screen.query_one(".empty", Static).render())
 
 
 async def test_with_nothing_chosen_the_best_run_stands_beside_the_newest_others_at_once() -> None:

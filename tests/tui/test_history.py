@@ -27,10 +27,12 @@ from tui.desk import EngineDesk
 from tui.screens.dialogs import Confirm
 from tui.screens.history import HistoryScreen
 from tui.what_goes import what_goes
+from tui.widgets.command_bar import CommandBar
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.marked_bar import MarkedBar
 from tui.widgets.run_cells import failed_of
 from tui.widgets.run_columns import heading, plan, row
+from tui.widgets.run_heading import RunHeading
 from tui.widgets.run_line import RunLine
 from tui.widgets.run_lines import Order, arrange
 from tui.widgets.run_list import RunList
@@ -223,6 +225,8 @@ async def test_a_filter_that_cannot_be_understood_says_why_and_leaves_the_list()
         await it.type("status:failed loss<abc")
         assert "loss needs a number" in str(it.screen.query_one("#found", Static).render())
         assert it.runs.matching == 1
+        await it.type("status:nobody loss<abc")
+        assert "No run passes" not in str(it.screen.query_one(".empty", Static).render())
         await it.type("status:failed loss<2")
         assert it.bar.error == "" and it.runs.matching == 0
 
@@ -231,6 +235,10 @@ async def test_a_filter_that_nothing_passes_says_how_to_get_out() -> None:
     async with stage() as it:
         await it.type("nosuchrun")
         assert "No run passes this filter" in str(it.screen.query_one(".empty", Static).render())
+        assert not it.screen.query_one(RunHeading).visible and "delete" not in it.said(MarkedBar)
+        await it.press("slash")
+        keys = str(it.screen.query_one(CommandBar).render())  # a letter is text here, and no key
+        assert keys == "enter to the list  esc drop filter  f1 help  ^p commands"
         await it.press("escape")
         assert it.bar.text == "" and it.runs.matching == 49
 

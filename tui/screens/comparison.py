@@ -39,7 +39,9 @@ from tui.widgets.metric_table import MetricTable
 from tui.widgets.overlay_pane import OverlayPane
 from tui.widgets.pane_tabs import NextPane, PaneTabs, PreviousPane
 from tui.widgets.recommendation import RecommendationPanel, losers
+from tui.widgets.run_heading import RunHeading
 from tui.widgets.run_heads import RunHeads
+from tui.widgets.run_lines import Order
 from tui.widgets.run_picker import RunPicker
 from tui.widgets.title_line import TitleLine
 
@@ -98,6 +100,7 @@ class ComparisonScreen(PodiumScreen):
         with Container(id="panes"):
             with Vertical(id="runs", classes="pane"):
                 yield TitleLine("runs")
+                yield RunHeading()
                 yield RunPicker().data_bind(PodiumScreen.snapshot)
             with Vertical(id="metrics", classes="pane"):
                 yield TitleLine("metrics")
@@ -132,11 +135,13 @@ class ComparisonScreen(PodiumScreen):
         return tuple(job.id for job in losers(self.comparison))
 
     def offers(self, command: type[Command]) -> bool:
-        """Without a comparison there is nothing to do but to make one, or to open a saved one."""
+        """Without a comparison there is nothing to do but to make one, to open a saved one, or to undo."""
         if command is ask.CompareSuggested:
             return self.comparison is None and bool(self._suggestion)
         if command is ask.OpenSaved:
             return self.snapshot is not None and bool(self.snapshot.saved)
+        if command is wishes.UndoLast:
+            return True
         if command in (wishes.PullBest, ask.DeployThis):
             return self.comparison is not None and self.comparison.recommendation.job_id is not None
         return self.comparison is not None
@@ -375,7 +380,6 @@ class ComparisonScreen(PodiumScreen):
     def _filter(self, event: Input.Changed) -> None:
         self.query_one(MetricTable).filter = event.value
 
-    @on(Input.Submitted, "MetricFilter")
     @on(MetricFilter.Left)
     def _filtered(self) -> None:
         self.query_one(MetricFilter).leave()
@@ -396,7 +400,7 @@ class ComparisonScreen(PodiumScreen):
     def _tell(self) -> None:
         comparison, snapshot = self.comparison, self.snapshot
         if comparison is None or snapshot is None:
-            said = _nothing_yet(self._suggestion) if snapshot else Content("")
+            said = _nothing_yet(snapshot.jobs, self._suggestion) if snapshot else Content("")
             self.query_one(".empty", Static).update(said)
             self.refresh_bindings()
             return
@@ -405,6 +409,7 @@ class ComparisonScreen(PodiumScreen):
         wanted = min(differences.wanted_width(), self.size.width // 2)
         self.query_one("#differences").styles.width = "1fr" if self.stacked else wanted
         jobs = tuple(comparison.jobs[index] for index in table.columns())
+        self.query_one(RunHeading).show(self.query_one(RunPicker).plan(), Order(sort=""))
         self.query_one("#metrics RunHeads", RunHeads).show(jobs, comparison.reference, table.grid())
         self.query_one("#differences RunHeads", RunHeads).show(jobs, comparison.reference, differences.grid())
         self.query_one("#runs TitleLine", TitleLine).title = _what(comparison)
@@ -428,14 +433,14 @@ def suggested(jobs: Sequence[Job]) -> tuple[Job, ...]:
     return ()
 
 
-def _nothing_yet(suggestion: Sequence[Job]) -> Content:
+def _nothing_yet(jobs: Sequence[Job], suggestion: Sequence[Job]) -> Content:
     """How to come to a comparison."""
-    lines = [
-        Content.styled("Nothing to compare yet: it takes two runs.\n", "bold"),
-        Content.assemble(
-            ("3", _KEY), " shows all runs: mark two or more with ", ("space", _KEY), ", then ", ("c", _KEY)
-        ),
-    ]
+    lines = [Content.styled("Nothing to compare yet: it takes two runs.\n", "bold")]
+    if len(jobs) < 2:
+        lines.append(Content.assemble(("n", _KEY), " launches one; podium demo trains two small ones here"))
+    else:
+        how = (" shows all runs: mark two or more with ", ("space", _KEY), ", then ", ("c", _KEY))
+        lines.append(Content.assemble(("3", _KEY), *how))
     if suggestion:
         model = clean(model_of(suggestion[0]))
         lines.append(Content.assemble(("c", _KEY), f" here compares {len(suggestion)} runs of {model}"))

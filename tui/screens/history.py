@@ -48,9 +48,21 @@ CLEARING: Final = (
 )
 """What the last line offers to do with the marked runs."""
 
+_KEY: Final = "bold $accent"
+_ESC: Final = ("esc", _KEY)
+_BEGIN: Final = (
+    Content.assemble(("n", _KEY), " launches one, ", ("i", _KEY), " takes in what other tools trained"),
+    Content("podium demo trains two small ones here"),
+)
+"""How to come to runs."""
+
 _NEED_RUNS: Final = {
     command.__name__ for command in (wishes.ArchiveJobs, wishes.DeleteJobs, wishes.RestoreJobs, PurgeRuns)
 }
+
+
+_ABOUT_RUNS: Final = frozenset(CLEARING) - {wishes.UndoLast, ask.KeepBestOf}
+"""What the last line does not offer where there is no run."""
 
 
 class HistoryScreen(RunDialogs):
@@ -152,6 +164,7 @@ class HistoryScreen(RunDialogs):
             bar.error = ""
         except PodiumError as error:
             bar.error = str(error)
+            self._tell()
 
     @on(FilterBar.Left)
     def _back_to_list(self) -> None:
@@ -181,11 +194,20 @@ class HistoryScreen(RunDialogs):
         runs, snapshot = self.runs, self.snapshot
         if snapshot is None:
             return
-        self.query_one(RunHeading).show(runs.plan(), runs.order)
+        heading = self.query_one(RunHeading)
+        heading.visible = runs.matching > 0
+        if runs.size.width:
+            heading.show(runs.plan(), runs.order)
         self.query_one(RunLine).show(runs.job, snapshot.taken_at)
         bar = self.query_one(MarkedBar)
         bar.jobs, bar.marks, bar.ranging = tuple(self.subjects()), len(runs.marks), runs.ranging
-        bar.actions = tuple(command for command in CLEARING if self.offers(command))
+        bar.actions = tuple(
+            command
+            for command in CLEARING
+            if self.offers(command)
+            and (bar.jobs or command not in _ABOUT_RUNS)
+            and (runs.matching or command is wishes.UndoLast)
+        )
         self.query_one(FilterBar).summary = self._summary(len(snapshot.jobs), snapshot.show_hidden)
         self._say_empty(len(snapshot.jobs), snapshot.show_hidden)
         self.refresh_bindings()
@@ -204,11 +226,13 @@ class HistoryScreen(RunDialogs):
         runs.display = runs.matching > 0
         empty.display = not runs.display
         if total:
-            empty.update(Content("No run passes this filter.\nesc drops it."))
-        elif hidden:
-            empty.update(Content("No runs at all yet.\npodium demo trains a small one here."))
+            wrong = self.query_one(FilterBar).error
+            lines = [Content(wrong or "No run passes this filter."), Content.assemble(_ESC, " drops it.")]
         else:
-            empty.update(Content("No runs yet.\npodium demo trains a small one here; . shows archived runs."))
+            lines = [Content(f"No runs{' at all' if hidden else ''} yet."), *_BEGIN]
+            if not hidden:
+                lines.append(Content.assemble((".", _KEY), " shows archived runs and the trash"))
+        empty.update(Content("\n").join(lines))
 
     # Comparing
 

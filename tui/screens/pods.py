@@ -90,6 +90,12 @@ def _idles(pod: AccountPod) -> bool:
     return pod.status == "running" and pod.idle_seconds is not None and pod.idle_seconds > 600
 
 
+def _keys(some: bool) -> Content:
+    """What can be pressed; with no pod there is none to end."""
+    ending = "[bold $accent]d[/] terminates  [bold $accent]s[/] stops, /workspace stays  " if some else ""
+    return Content.from_markup(f"{ending}[bold $accent]r[/] looks again  [bold $accent]esc[/] leaves")
+
+
 class PodsPanel(ModalScreen[None]):
     """What is rented, looked at again every few seconds while the panel is open.
 
@@ -116,13 +122,7 @@ class PodsPanel(ModalScreen[None]):
             yield Static(classes="heads")
             yield PodLines()
             yield Static(Content.styled("asking the provider…", "$text-muted"), classes="said")
-            yield Static(
-                Content.from_markup(
-                    "[bold $accent]d[/] terminates  [bold $accent]s[/] stops, /workspace stays  "
-                    "[bold $accent]r[/] looks again  [bold $accent]esc[/] leaves"
-                ),
-                classes="keys",
-            )
+            yield Static(_keys(False), classes="keys")
 
     def on_mount(self) -> None:
         """Look, and again."""
@@ -147,6 +147,7 @@ class PodsPanel(ModalScreen[None]):
             return
         self.query_one(PodLines).fill(self._account.pods)
         said.update(self._sum(self._account))
+        self.query_one(".keys", Static).update(_keys(bool(self._account.pods)))
         self.call_after_refresh(self._show_heads)
 
     def on_line_list_resized(self) -> None:

@@ -24,10 +24,13 @@ _COSTS: Final = frozenset({"loss", "dollars", "number"})
 _WARN, _ALARM = 0.25, 0.5
 
 
-def value_of(value: float | None, unit: Unit, of: float | None = None) -> str:
-    """A value in its unit, with the total that it is shown against."""
+def value_of(value: float | None, unit: Unit, of: float | None, room: int) -> str:
+    """A value in its unit, with the total that it is shown against, in so many cells where it can be."""
     text = written(value, unit)
-    return f"{text} / {written(of, unit)}" if of is not None and value is not None else text
+    if of is None or value is None:
+        return text
+    whole = f"{text} / {written(of, unit)}"
+    return whole if len(whole) <= room else whole.replace(" / ", "/")
 
 
 def metric_line(row: Row, order: tuple[int, ...], plan: Grid) -> Content:
@@ -42,7 +45,8 @@ def metric_line(row: Row, order: tuple[int, ...], plan: Grid) -> Content:
     for index in order[: plan.shown]:
         cell = row.cells[index]
         deltas = plan.cell >= VALUE + DELTA
-        text = fit(value_of(cell.value, row.unit, cell.of), plan.cell - (DELTA if deltas else 0), right=True)
+        room = plan.cell - (DELTA if deltas else 0)
+        text = fit(value_of(cell.value, row.unit, cell.of, room), room, right=True)
         parts += [(" " * GAP, ""), (text, _value_style(cell, row))]
         if deltas:
             parts.append(delta(row, cell))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import Input
 
+from tui.commands import Commanding
+from tui.widgets.filter_bar import DropFilter, LeaveFilter
 
-class MetricFilter(Input):
-    """Words that a metric's name must hold; a leading `!` turns it round. Esc takes it away."""
 
-    BINDINGS = [
-        Binding("escape", "drop", "drop the filter", show=False),
-        Binding("down", "leave", "to the table", show=False),
-    ]
+class MetricFilter(Commanding, Input):
+    """Words that a metric's name must hold; a leading ! turns it round."""
+
+    TITLE_IN_HELP = "Filter"
+    COMMANDS = (LeaveFilter, DropFilter)
 
     class Left(Message):
         """Back to the table."""
@@ -31,14 +31,16 @@ class MetricFilter(Input):
         """Stay only with a text in it."""
         self.display = bool(self.value.strip())
 
-    def action_leave(self) -> None:
+    def on_leave_filter(self, command: LeaveFilter) -> None:
         """Keep the text, if there is any."""
+        command.stop()
         self.post_message(self.Left())
 
-    def action_drop(self) -> None:
+    def on_drop_filter(self, command: DropFilter) -> None:
         """Take it away."""
+        command.stop()
         self.value = ""
-        self.action_leave()
+        self.post_message(self.Left())
 
 
 def matches(text: str, name: str) -> bool:

@@ -53,7 +53,7 @@ class NextValue(Command):
 
 
 class FilterMetrics(Command):
-    """Show only the metrics whose names hold these words; `!` turns a word round."""
+    """Show only the metrics whose names hold these words; ! turns a word round."""
 
     KEYS = "slash"
     LABEL = "filter"

@@ -220,7 +220,7 @@ class OverlayPane(Commanding, Vertical):
                 yield job, curve
 
     def _stars(self, comparison: Comparison) -> Iterator[Mark]:
-        """Each run's best checkpoint on its eval loss or its score."""
+        """Each run's best checkpoint on its eval loss or its score, with its number: colours come again."""
         metric = self.overlay.metrics[0]
         if metric not in ("eval_loss", "score"):
             return
@@ -231,7 +231,7 @@ class OverlayPane(Commanding, Vertical):
             if best is None or evals is None or (x := place_of(evals, best)) is None:
                 continue
             value = best.eval_loss if metric == "eval_loss" else best.score.total if best.score else None
-            yield Mark(x, value, "★", run_style(job.number))
+            yield Mark(x, value, "★", run_style(job.number), f"{job.number:02}")
 
     # What is said about it
 

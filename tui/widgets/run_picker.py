@@ -17,7 +17,7 @@ from engine.records import Job
 from tui import wishes
 from tui.commands import Command, Commanding
 from tui.widgets.line_list import LineList
-from tui.widgets.run_columns import INDENT, plan, row
+from tui.widgets.run_columns import INDENT, Plan, plan, row
 from tui.widgets.run_scene import Scene
 
 
@@ -135,12 +135,16 @@ class RunPicker(Commanding, LineList):
         self._longest = max((len(job.name) for job in self._jobs), default=0)
         self.show([job.id for job in self._jobs])
 
+    def plan(self) -> Plan:
+        """The columns that fit."""
+        return plan(self.scrollable_content_region.width, self._digits, self._longest)
+
     def draw(self, row_number: int, width: int) -> Content:
         """A run as the History screen shows it, with its place in the comparison."""
         job, comparison = self._jobs[row_number], self.comparison
         assert self._scene is not None and comparison is not None
         compared = row_number < len(comparison.jobs)
-        line = row(job, plan(width, self._digits, self._longest), self._scene, compared)
+        line = row(job, self.plan(), self._scene, compared)
         if compared and job.id == comparison.reference:
             line = Content.assemble(line[:2], ("=", "bold $accent"), line[3:])
         return line
