@@ -53,6 +53,7 @@ def test_an_idle_gpu_says_for_how_long() -> None:
     assert "idle for 4 min 30 s" in lines(MachineView, a_detail(host=busy(90, *[0] * 10)))
     shown = lines(MachineView, a_detail(host=busy(90, *[0] * 10, gpus=8)), 70)
     assert "gpu 0 idle for 4 min 30 s" in shown
+    assert all("°C" in line and line.endswith(" W") for line in shown if line[:3] == "gpu" and "%" in line)
     assert not any("idle" in line for line in lines(MachineView, a_detail(host=busy(*[0] * 10, 90))))
     assert not any("idle" in line for line in lines(MachineView, a_detail(host=busy(*[None] * 10))))
     over = a_job(status=Status.COMPLETED)

@@ -272,7 +272,8 @@ class CurvesPane(Commanding, Vertical):
         self._grid.follow(chart)
         if len(drawn) == 1:
             self._title.title = Content(drawn[0].name)
-            told = [Content("  ").join([legend(chart, brief=brief), facts(chart)]) for brief in (False, True)]
+            legends = [legend(chart, brief=brief) for brief in (False, True)]
+            told = [Content("  ").join([*filter(None, [words]), facts(chart)]) for words in legends]
             self._title.facts = fitting(drawn[0].name, self.size.width, *told)
         else:
             self._title.title = Content(f"{len(drawn)} of {len(self.groups)} charts")

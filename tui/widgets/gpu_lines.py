@@ -46,11 +46,14 @@ def in_short(gpu: Gpu, host: Sequence[HostSample], width: int) -> Content:
     """One of several, in a line; of several machines with its node before it, such as 1:0."""
     name = named(gpu, host[-1].gpus)
     memory = of(gpu.memory_used_gb, gpu.memory_total_gb, "GB")
-    heat = f"{gpu.temperature_c:.0f}°" if gpu.temperature_c is not None else UNKNOWN
-    power = f"  {gpu.power_w:.0f} W" if gpu.power_w is not None and width >= 64 else ""
-    tail = f"  {memory}  {heat}{power}"
+    heat = f"{gpu.temperature_c:.0f} °C" if gpu.temperature_c is not None else UNKNOWN
+    power = f"{gpu.power_w:.0f} W" if gpu.power_w is not None else UNKNOWN
     name = f"gpu {name:<4}" if ":" in name else f"gpu {name:<2}"
-    room = max(6, width - 7 - len(name) - len(tail))
+    tail = f"  {memory}  {heat:>5}"
+    room = width - 6 - len(name) - len(tail)
+    if room >= 13:
+        tail, room = f"{tail}  {power:>5}", room - 7
+    room = max(6, room)
     history = [utilization(sample, gpu.index, gpu.node) for sample in host]
     return Content.assemble(
         (name, QUIET),

@@ -52,7 +52,7 @@ class MachinePane(Commanding, VerticalScroll):
         if self.detail is None:
             return
         then = self.detail.pointed.place if self.detail.pointed else None
-        parts = [Content.styled(_name(self.detail), QUIET)]
+        parts = [Content.styled(name, QUIET)] if (name := _name(self.detail)) else []
         if then is not None and then.step is not None and shown(self.detail) is not self.detail.host:
             parts.insert(0, Content.styled(f"at {place(then.step, 'step')}", "$secondary"))
         self._title.facts = Content("  ").join(parts)

@@ -109,7 +109,8 @@ class PredictionsPane(Commanding, Vertical):
         samples = self.samples
         if not samples:
             self._title.facts = Content("")
-            self._text.update(Content.styled("No predictions yet.", QUIET))
+            ended = self.detail is not None and self.detail.job.status.ended
+            self._text.update(Content.styled(f"No predictions{'' if ended else ' yet'}.", QUIET))
             return
         sample = samples[self.sample % len(samples)]
         rows = [row for row in self._rows if row["sample_index"] == sample]
