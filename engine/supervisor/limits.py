@@ -106,7 +106,7 @@ class Limits:
     def pod_seconds(self) -> float | None:
         """How long a rented pod may live at all, its last minutes for fetching included; None for ever."""
         hours = [] if self.max_hours is None else [self.max_hours + self.retrieve_minutes / 60]
-        if self.max_cost_usd is not None and self.cost_per_hour is not None:
+        if self.max_cost_usd is not None and self.cost_per_hour:  # what is free never reaches it
             hours.append(self.max_cost_usd / self.cost_per_hour)
         return 3600 * min(hours) if hours else None
 

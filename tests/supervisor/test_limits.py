@@ -88,3 +88,10 @@ def test_the_guard_holds_the_changed_limits(tmp_path: Path) -> None:
     assert "max_hours" in guard.due()
     write_json(folder.limits, {"max_hours": 5, "max_cost_usd": 1e-9})
     assert "max_cost_usd" in guard.due()
+
+
+@pytest.mark.parametrize("hours", [None, 2.0])
+def test_a_cap_in_dollars_on_a_free_machine_is_never_reached(hours: float | None) -> None:
+    limits = Limits(max_hours=hours, max_cost_usd=9).at(0.0)
+    assert limits.pod_seconds == (None if hours is None else 7200)
+    assert limits.reached(3600) is None and limits.near(3600) is None

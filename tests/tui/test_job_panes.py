@@ -17,6 +17,7 @@ from engine.records import Gpu, HostSample
 from tests.tui.fabricated import NOW, STATES, FakeDesk, a_detail, a_job, host_history, live, predictions
 from tests.tui.steps import press, settled, until
 from tui.app import PodiumApp
+from tui.caps import question
 from tui.widgets.chart import Chart
 from tui.widgets.checkpoints import CheckpointList
 from tui.widgets.difference import difference
@@ -308,3 +309,11 @@ async def test_the_title_of_the_pane_that_has_the_keys_stands_out_and_no_other(a
                 if title.parent and title.parent.id and title.styles.color.hex.lower() == accent
             ]
             assert loud == [name]
+
+
+def test_new_limits_are_asked_about_in_words_and_dollars() -> None:
+    limits = {"limits": {"max_hours": 1}}
+    paid = a_job(config={**limits, "pod": {"cost_per_hour": 2.0}}, cost_per_hour=2.0, cost_total=0.5)
+    assert "It can cost $3.00 at most now (was $2.00), $0.50 so far." in question(paid, {"max_hours": 1.5})
+    free = question(a_job(config=limits, cost_per_hour=0.0), {"max_cost_usd": 9})
+    assert "$" not in free and "It is ended after 1 h" in free
