@@ -24,7 +24,7 @@ from engine.controller.launching import Begun, Launching, unheard
 from engine.controller.lookout import Lookout
 from engine.controller.phases import cut_off, mark
 from engine.controller.pods import Pods
-from engine.controller.pulling import Progress, announced, chosen, pull, pull_final
+from engine.controller.pulling import Progress, announced, chosen, proven, pull, pull_final
 from engine.controller.renting import Renting, Trying
 from engine.controller.reporting import Reporting
 from engine.controller.trash import place
@@ -365,8 +365,12 @@ class Controller:
         checkpoints = await asyncio.to_thread(self._store.checkpoints, job_id)
         best = "best" if any(item.is_best for item in checkpoints) else "last"
         checkpoint = chosen(job, checkpoints, best if which == "final" else which)
+        if pod.in_place and which == "final":
+            if not folder.final.is_dir():
+                raise BadInput("the run has no final model", "It is made when a run completes.")
+            return checkpoint, folder.final
         if pod.in_place:
-            return checkpoint, folder.final if which == "final" else folder.checkpoint(checkpoint.step)
+            return checkpoint, await asyncio.to_thread(proven, folder, checkpoint)
         ssh = await self._pods.machine(job)
         remote = await ssh.absolute(ssh.folder(job_id))
         sign = str(fetching_file(Path(remote).parent.parent))

@@ -104,6 +104,25 @@ async def pull(
     return await _bring(source, there, target, manifest, progress)
 
 
+def proven(folder: JobFolder, checkpoint: Checkpoint) -> Path:
+    """The folder of a checkpoint of a run on this machine, which has nothing to fetch; blocks.
+
+    Raises:
+        PodError: It is not there, or a file of it is not what was saved.
+    """
+    target = folder.checkpoint(checkpoint.step)
+    try:
+        manifest = (target / MANIFEST).read_bytes()
+    except OSError as error:
+        raise PodError(
+            f"{error.filename}: can't be read ({error.strerror})", "Pull another checkpoint."
+        ) from None
+    told = not checkpoint.sha256 or hashlib.sha256(manifest).hexdigest() == checkpoint.sha256
+    if not told or not _complete(target, manifest, wanted(manifest)):
+        raise PodError(f"{target}: a hash is wrong", "Pull another checkpoint.")
+    return target
+
+
 async def pull_final(
     source: Source, remote: str, folder: JobFolder, found: object, progress: Progress
 ) -> Path:

@@ -56,7 +56,7 @@ def same_as_file(store: SQLiteStore, home: Home, job_id: str) -> bool:
 async def test_a_launched_job_is_trained_and_told_to_the_store(
     session: Session, store: SQLiteStore, place: Home, data: Path
 ) -> None:
-    controller = await session.open(steps=10)
+    controller = await session.open(steps=10, weights=1000)
     job = await controller.launch(spec(data, lora=None, tags=["a", "b"]), name="mine")
     assert (job.name, job.number, job.status, job.provider) == ("mine", 1, Status.QUEUED, "local")
     (ended,) = await settled(controller, job)
@@ -69,6 +69,11 @@ async def test_a_launched_job_is_trained_and_told_to_the_store(
     assert len(folder.dataset.read_text().splitlines()) == 20
     assert not folder.eval_dataset.exists()
     assert [item.step for item in store.checkpoints(job.id)] == [5, 10]
+    # There is nothing to fetch, but "every hash is right" is said only of what was looked at.
+    assert (await controller.pull(job.id, "10", lambda *_: None))[1] == folder.checkpoint(10)
+    (folder.checkpoint(10) / "adapter" / "weights.bin").write_bytes(bytes(1000))
+    with pytest.raises(PodError, match="a hash is wrong"):
+        await controller.pull(job.id, "10", lambda *_: None)
     assert controller.log_path(job).read_text().startswith("attempt 1")
     assert controller.links == {job.id: "ended"}
 

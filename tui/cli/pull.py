@@ -42,7 +42,9 @@ def pull(job: str, which: str, as_json: bool) -> None:
         emit("pulled", {**facts, "size_bytes": checkpoint.size_bytes})
     else:
         what = "the final model" if which == "final" else f"checkpoint {checkpoint.step}"
-        line(one_line(f"{found.name}: {what} is in {path}, every hash right."))
+        # A final model of this machine's own was never hashed: it was not moved either.
+        proved = which != "final" or found.provider not in (None, "local")
+        line(one_line(f"{found.name}: {what} is in {path}{', every hash right' if proved else ''}."))
 
 
 class Meter:
