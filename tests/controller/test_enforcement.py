@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -16,17 +17,19 @@ from engine.analysis.snapshot import Question
 from engine.controller.enforcement import Enforcement
 from engine.controller.pods import Pods
 from engine.controller.renting import Renting
-from engine.errors import PodError
+from engine.errors import PodError, PodLost
 from engine.home import Home
 from engine.job.events import Event, EventType, Status, encode
 from engine.job.placement import PodSpec
 from engine.pods.patience import Patience
+from engine.pods.pins import Pins
 from engine.pods.placements import Placement, Placements
+from engine.pods.provider import Address
 from engine.pods.sign import last_sign
 from engine.records import Job
 from engine.snapshots import take
 from engine.store.sqlite import SQLiteStore
-from tests.emulators.runpod import Clock, Emulator, Fault, Pod, rest
+from tests.emulators.runpod import Clock, Emulator, Fault, Pod, Stages, rest
 
 NOW = datetime.now(UTC)
 
@@ -47,7 +50,8 @@ class Bench:
         self.runpod, self.home = runpod, Home(home)
         self.home.create()
         self.store = SQLiteStore(self.home.database)
-        self.pods = Pods(self.home, patience=Patience(sleep=runpod.account.clock.sleep))
+        clock = runpod.account.clock
+        self.pods = Pods(self.home, patience=Patience(sleep=clock.sleep, clock=clock.now, polls=(120,)))
         self.told: list[str] = []
         self.late = 0.0
         self.renting = renting = Renting(self.store, self.home, self.pods, self._fetch)
@@ -230,6 +234,47 @@ async def test_a_pod_that_is_listed_is_not_gone_because_one_answer_says_so(
     kept = bench.pods.placements.of("j")
     assert kept is not None
     assert kept.may_bill == listed
+
+
+async def test_what_another_process_has_rented_meanwhile_is_known(bench: Bench) -> None:
+    """An app that was opened before a command asked for the pod took it for a launch that was cut off."""
+    pod = bench.job(hours_ago=1, limits={})
+    whole = bench.pods.placements.of("j")
+    assert whole is not None
+    bench.pods.placements.keep(replace(whole, pod_id=None, asked_at=None))
+    mine = bench.pods.rented("j")
+    bench.pods.placements.keep(replace(whole, address=Address("10.0.0.1", 22)))
+    assert (await mine.find()).id == pod.id
+    kept = bench.pods.placements.of("j")
+    assert kept is not None and kept.address is not None and kept.may_bill
+
+
+async def test_a_pod_that_has_trained_is_not_ended_because_it_does_not_come_up_again(bench: Bench) -> None:
+    """What it made may be there alone."""
+    bench.runpod.account.stages = lambda: Stages(ports=math.inf)
+    pod = bench.job(hours_ago=1, limits={})
+    bench.beat(hours=1)
+    with pytest.raises(PodLost, match="not ready within"):
+        await bench.pods.rented("j").ready()
+    assert pod.events == ["created"]
+
+
+async def test_another_start_of_a_pod_that_nobody_saw_brings_another_host_key(bench: Bench) -> None:
+    """Stopped and started in the provider's console while this machine was off."""
+    pod = bench.job(hours_ago=1, limits={})
+    begun = datetime.fromtimestamp(int(pod.started + pod.stages.running), UTC)
+    kept, pins = bench.pods.placements.of("j"), Pins(bench.home.host_keys)
+    assert kept is not None
+    bench.pods.placements.keep(replace(kept, started_at=begun))
+    pins.pin(pod.id, "ssh-ed25519 AAAA")
+    for restarted in (False, True):
+        if restarted:
+            bench.runpod.account.stop(pod)
+            bench.runpod.account.start(pod)
+            bench.runpod.account.clock.advance(600)
+        with pytest.raises(PodLost, match="no address"):
+            await bench.pods.rented("j").reach()
+        assert (pins.known(pod.id) is None) == restarted
 
 
 async def test_a_disk_that_is_full_keeps_no_pod_alive(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.errors import BadInput, NoBalance, NoCapacity, PodError, ProviderError
+from engine.controller import phases
+from engine.controller.enforcement import Enforcement
+from engine.errors import BadInput, NoBalance, NoCapacity, PodError, ProviderError, StoreError
 from engine.job.events import Status
 from engine.pods.patience import Patience
 from engine.pods.placements import Placements
+from engine.stream import fetch
 from tests.controller.runpod.conftest import Laptop, asked, billing, brisk, launched, spec
 from tests.emulators.runpod import Emulator, Fault
 from tests.emulators.runpod.machines import Machines
@@ -22,14 +26,15 @@ from tests.processes import until
 CREATE = r"POST /v2/pods$|podFindAndDeployOnDemand$"
 
 
-@pytest.mark.parametrize("backend", ["rest", "sdk"])
+@pytest.mark.parametrize(("backend", "kept"), [("rest", "last"), ("sdk", "best")])
 async def test_a_pod_is_rented_used_and_terminated(
-    laptop: Laptop, runpod: Emulator, machines: Machines, data: Path, backend: str
+    laptop: Laptop, runpod: Emulator, machines: Machines, data: Path, backend: str, kept: str
 ) -> None:
+    """Where no checkpoint is the best, as the stand-in's, the newest is all that there is to keep."""
     if backend == "sdk" and not (find_spec("runpod") and find_spec("graphql")):
         pytest.skip("the SDK backend needs the packages runpod and graphql: pip install '.[dev,runpod]'")
     controller = await laptop.open()
-    job = await launched(controller, spec(data, rent={"backend": backend}))
+    job = await launched(controller, spec(data, rent={"backend": backend, "fetch": [kept]}))
     (pod,) = runpod.account.pods.values()
     assert pod.spec["name"] == f"podium-{job.id}"
     assert (await controller.settle([job.id]))[0].status == Status.COMPLETED
@@ -301,6 +306,66 @@ async def test_a_stopped_pod_keeps_what_was_not_fetched_and_goes_on_when_it_is_r
     assert (await controller.settle([job.id]))[0].status == Status.COMPLETED
     assert laptop.store.job(job.id).attempt == 2
     assert billing(runpod) == []
+
+
+async def test_a_store_that_can_not_be_written_in_mid_launch_leaves_no_bill(
+    laptop: Laptop, runpod: Emulator, machines: Machines, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = await laptop.open()
+    whole = laptop.store.update
+
+    def full(job_id: str, **columns: Any) -> None:
+        if runpod.account.pods:
+            raise StoreError("the disk is full")
+        whole(job_id, **columns)
+
+    wanted = spec(data)
+    quote = await controller.quote(wanted)
+    monkeypatch.setattr(laptop.store, "update", full)
+    with pytest.raises(StoreError, match="disk is full"):
+        await controller.launch(wanted, quote=quote)
+    assert (asked(runpod, CREATE), billing(runpod)) == (1, [])
+
+
+async def test_a_disk_that_is_full_for_a_while_ends_neither_following_nor_the_end(
+    laptop: Laptop, runpod: Emulator, machines: Machines, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the job's last words are to be written here, and again when what it cost is."""
+    failed = []
+
+    def failing_once(whole: Callable[..., Any], error: Exception) -> Callable[..., Any]:
+        def full(*given: Any) -> Any:
+            if error not in failed and given[-1] != "":
+                failed.append(error)
+                raise error
+            return whole(*given)
+
+        return full
+
+    full, broken = OSError(28, "No space left", "x"), StoreError("the store is full")
+    monkeypatch.setattr("engine.controller.following.fetch", failing_once(fetch, full))
+    monkeypatch.setattr("engine.controller.renting.mark", failing_once(phases.mark, broken))
+    controller = await laptop.open()
+    job = await launched(controller, spec(data))
+    assert (await controller.settle([job.id]))[0].status == Status.COMPLETED
+    assert failed == [full, broken]
+    assert billing(runpod) == []
+
+
+async def test_nobody_waits_for_a_pod_that_this_machine_has_stopped(
+    laptop: Laptop, runpod: Emulator, machines: Machines, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Enforcement.__init__.__kwdefaults__, "pace", 0.2)  # type: ignore[arg-type]
+    monkeypatch.setattr("engine.controller.renting.volume_of", lambda *what: "persistent")
+    controller = await laptop.open(steps=5000)
+    job = await launched(controller, spec(data))
+    await comes(lambda: (laptop.store.job(job.id).current_step or 0) > 3)
+    monkeypatch.setattr("engine.controller.enforcement.over", lambda *what: "the limit was reached")
+    (ended,) = await controller.settle([job.id])
+    assert ended.status == Status.FAILED
+    assert "it was stopped, and its disk is kept" in (ended.error_message or "")
+    (pod,) = runpod.account.pods.values()
+    assert (billing(runpod), runpod.account.status(pod)) == ([], "EXITED")
 
 
 async def comes(question: Any) -> None:
