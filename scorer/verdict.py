@@ -200,8 +200,10 @@ def _level(slope: Slope) -> float:
 
 def _moved(verb: str, train: Sequence[TrainPoint], slope: Slope) -> str:
     share = 100 * abs(slope.change) / _level(slope)
+    # Of a level that is near 0 nobody can fall by more than all of it.
+    percent = f" ({share:.1f} %)" if verb != "fell" or share <= 100 else ""
     return (
-        f"The loss {verb} by {abs(slope.change):.3g} nats ({share:.1f} %) over {slope.count} losses, "
+        f"The loss {verb} by {abs(slope.change):.3g} nats{percent} over {slope.count} losses, "
         f"z {slope.z:+.1f} after correction for autocorrelation {slope.autocorrelation:.2f}."
     )
 

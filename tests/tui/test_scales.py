@@ -33,6 +33,8 @@ def test_ticks_are_written_with_the_decimals_that_tell_them_apart() -> None:
     assert scales.written([0.5, 1.0, 1.5]) == ["0.5", "1.0", "1.5"]
     assert scales.written([0.02, 0.04, 0.1]) == ["0.02", "0.04", "0.10"]
     assert scales.written([200, 400]) == ["200", "400"]
+    assert scales.written([0.01, 1, 100]) == ["0.01", "1", "100"]
+    assert scales.written([1e-3, 0.1, 10]) == ["0.001", "0.1", "10"]
     assert scales.written([1e-4, 2e-4]) == ["1.0e-4", "2.0e-4"]
     assert scales.written([0, 20_000, 40_000]) == ["0", "20k", "40k"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from engine.analysis.panels import Panel
@@ -50,12 +51,27 @@ class Group:
         if len(self.metrics) > 1 and metric not in LOSS:
             if found := _GPU.fullmatch(metric):
                 return f"gpu {found[1]}"
-            short = metric.removeprefix("eval_").rpartition("/")[2].replace("_", " ")
-            same = {metric.removeprefix("eval_") for metric in self.metrics}
-            if len(same) == 1:
+            bases = list(dict.fromkeys(metric.removeprefix("eval_") for metric in self.metrics))
+            if len(bases) == 1:
                 return "eval" if metric.startswith("eval_") else "train"
+            short = _telling(bases)[metric.removeprefix("eval_")]
             return f"eval {short}" if metric.startswith("eval_") else short
         return label(metric)
+
+
+def _telling(names: list[str]) -> dict[str, str]:
+    """The words of each name that tell it from the others: `train ptr` of `loss/train/loss_ptr`."""
+    words = [re.split("[/_]", name) for name in names]
+    if len({len(each) for each in words}) == 1:
+        differ = [len(set(column)) > 1 for column in zip(*words, strict=True)]
+        kept = [[word for word, keep in zip(each, differ, strict=True) if keep] for each in words]
+    else:
+        shared = next(at for at, column in enumerate(zip_longest(*words)) if len(set(column)) > 1)
+        # One that ends there keeps its last word.
+        shared = min(shared, *(len(each) - 1 for each in words))
+        kept = [each[shared:] for each in words]
+    kept = kept if all(kept) else words
+    return {name: " ".join(each) for name, each in zip(names, kept, strict=True)}
 
 
 def label(metric: str) -> str:

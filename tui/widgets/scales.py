@@ -45,7 +45,9 @@ def written(ticks: Sequence[float]) -> list[str]:
     gaps = [abs(after - before) for before, after in pairwise(ticks) if after != before]
     gap = min(gaps, default=largest or 1)
     decimals = max(0, min(6, -math.floor(math.log10(gap) + 1e-9)))
-    return [f"{tick:.{decimals}f}" for tick in ticks]
+    texts = [f"{tick:.{decimals}f}" for tick in ticks]
+    told = all(math.isclose(float(text), tick, rel_tol=0.01) for text, tick in zip(texts, ticks, strict=True))
+    return texts if told else [short(tick) for tick in ticks]
 
 
 def smooth(values: Sequence[float], weights: Sequence[int], strength: float) -> list[float]:
