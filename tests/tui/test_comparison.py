@@ -451,21 +451,17 @@ async def test_old_runs_without_best_values_and_exact_ties_are_shown() -> None:
         lines = it.lines(MetricTable)
         assert lines[0].split()[-2:] == ["0.7000", "0.7000"]
         assert lines[1].split()[-1] == "—"
+        runs = "\n".join(it.lines(RunPicker))
+        assert "★ best" in runs and "= best" in runs and "+0.0 %" not in runs
 
 
 async def test_hostile_names_tags_settings_and_errors_are_harmless_text() -> None:
-    for name in HOSTILE.values():
-        bad = made.ended(
-            1,
-            1,
-            0.9,
-            name=name,
-            base_model=name,
-            tags=(name,),
-            config={name: name, "dataset": {"path": name + "/a"}},
-        )
-        worse = made.ended(2, 2, 1.9, name=name, base_model=name, config={name: name * 2})
-        async with stage(_just(bad, worse), size=(200, 50)) as it:
+    async with stage(size=(200, 50)) as it:
+        for name in HOSTILE.values():
+            config = {name: name, "dataset": {"path": name + "/a"}}
+            bad = made.ended(1, 1, 0.9, name=name, base_model=name, tags=(name,), config=config)
+            worse = made.ended(2, 2, 1.9, name=name, base_model=name, config={name: name * 2})
+            await it.show(_just(bad, worse))
             shown = "\n".join(
                 line for kind in (MetricTable, RunPicker, DifferenceTable) for line in it.lines(kind)
             )

@@ -114,11 +114,15 @@ class HistoryScreen(RunDialogs):
         return self.runs.marks or self.runs.subject()
 
     def offers(self, command: type[Command]) -> bool:
-        """Restoring is for what is hidden; while the filter is typed, letters are letters."""
+        """What is hidden can be restored, the rest hidden; while the filter is typed, letters are letters."""
         if isinstance(self.focused, Input):
             return False
         if command is wishes.RestoreJobs:
             return any(job.archived or job.deleted for job in self.subjects())
+        if command is wishes.ArchiveJobs:
+            return not (jobs := self.subjects()) or not all(job.archived or job.deleted for job in jobs)
+        if command is wishes.DeleteJobs:
+            return not (jobs := self.subjects()) or not all(job.deleted for job in jobs)
         if command is PurgeRuns:
             return any(job.deleted for job in self.subjects())
         if command is ask.CompareNew:

@@ -63,12 +63,14 @@ def status(job: Job) -> Piece:
 
 
 def standing(job: Job, scene: Scene) -> Piece:
-    """★ for the best of its model, else how much worse it is; red from where it is not worth keeping."""
+    """★ for the best of its model, = for its exact tie, else how much worse; red from where it may go."""
     worse = scene.worse(job)
     if worse is None:
         return "", "$text-muted"
     if scene.is_best(job):
         return "★ best", "bold $accent"
+    if worse == 0:
+        return "= best", "$accent"
     return words.change(worse) if worse >= 0.01 else f"{worse * 100:+.1f} %", alarm(worse, scene)
 
 
