@@ -10,6 +10,8 @@ from importlib import resources
 from typing import Final
 
 _LOOKING_FOR_PACKAGES: Final = ("environment", "machine")
+_PRELUDES: Final = dict.fromkeys(("place", "sums", "unload"), "files")
+"""What is sent before a program: it uses those names without importing them."""
 
 
 @cache
@@ -20,7 +22,8 @@ def source(name: str) -> bytes:
 
 def invocation(name: str, python: str = "python3") -> tuple[list[str], bytes]:
     """The command that runs a program, and the bytes that its stdin begins with: the text itself."""
-    text = source(name)
+    texts = [source(each) for each in (_PRELUDES.get(name), name) if each]
+    reads = ";".join(f"exec(sys.stdin.buffer.read({len(text)}))" for text in texts)
     # Without site-packages it starts in half the time; only what looks for packages needs them.
     alone = [] if name in _LOOKING_FOR_PACKAGES else ["-I", "-S"]
-    return [python, *alone, "-u", "-c", f"import sys;exec(sys.stdin.buffer.read({len(text)}))"], text
+    return [python, *alone, "-u", "-c", f"import sys;{reads}"], b"".join(texts)

@@ -6,18 +6,13 @@ there is no such folder.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
 
-
-def sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+if TYPE_CHECKING:  # sent before this program
+    from engine.pods.remote.files import sha256
 
 
 def main() -> None:

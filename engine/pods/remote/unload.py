@@ -13,21 +13,10 @@ import json
 import os
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
-
-def sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return -1
+if TYPE_CHECKING:  # sent before this program
+    from engine.pods.remote.files import sha256, size
 
 
 def take(store: str, pack: list[list]) -> None:  # type: ignore[type-arg]
