@@ -14,6 +14,7 @@ from tests.tui.fabricated import PANELS, STATES, FakeDesk, live
 from tests.tui.steps import press, settled, until
 from tui.app import PodiumApp
 from tui.widgets.chart import Chart
+from tui.widgets.curve_words import legend
 from tui.widgets.curves_pane import CurvesPane
 from tui.widgets.log_view import LogView
 from tui.widgets.machine import MachinePane
@@ -328,3 +329,19 @@ async def test_clipping_says_what_it_hides() -> None:
         await press(pilot, "O")
         assert "2 above" in pane(pilot)._title.facts.plain
         assert charts(pilot)[0].picture.y[1] < high / 100
+
+
+async def test_a_legend_without_room_names_the_focused_curve_first(app: PodiumApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        chart = charts(pilot)[0]
+        [train, evals] = chart.lines
+        several = [replace(train, label=f"layer {index}") for index in range(6)]
+        chart.show([*several, evals])
+        await settled(pilot)
+        assert legend(chart, 200).plain.startswith("━ layer 0 0.")
+        assert legend(chart, 100).plain.count("layer") == 6 and "0." not in legend(chart, 100).plain
+        assert legend(chart, 30).plain == "━ layer 0  ━ layer 1  +5"
+        assert legend(chart, 10).plain == "7 curves"
+        chart.focused_curve = 4
+        assert legend(chart, 30).plain == "━ layer 4  ━ layer 5  +5"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from textual.content import Content
 
@@ -14,6 +15,9 @@ from tui.widgets.metric_groups import Group, label
 from tui.widgets.plot import Line
 
 QUIET = "$text-muted"
+
+LEGEND: Final = 20
+"""Cells that a legend has in any case."""
 
 
 def place(x: float, axis: Axis) -> str:
@@ -31,14 +35,29 @@ def place(x: float, axis: Axis) -> str:
             return f"{short(x)} tokens"
 
 
-def legend(chart: Chart, *, brief: bool = False) -> Content:
+def legend(chart: Chart, room: int) -> Content:
     """A chart's curves with their last values; the focused one stands out where there is a band.
 
-    One alone is called what the chart is called. In brief there are no values.
+    One alone is called what the chart is called. Where there is no room for the values, there are names,
+    and where there is none for all of them, the focused one and those after it.
     """
+    whole = Content("  ").join(_named(chart, brief=False))
+    if whole.cell_length <= room or not chart.lines:
+        return whole
+    names = _named(chart, brief=True)
+    first = chart.focused_curve % len(names)
+    found, names = Content("  ").join(names), names[first:] + names[:first]
+    shown = len(names) - 1
+    while found.cell_length > room and shown:
+        found = Content("  ").join([*names[:shown], Content.styled(f"+{len(names) - shown}", QUIET)])
+        shown -= 1
+    return found if found.cell_length <= room else Content.styled(f"{len(names)} curves", QUIET)
+
+
+def _named(chart: Chart, *, brief: bool) -> list[Content]:
     focused = chart.focus_line if chart.banded else None
     alone = len(chart.lines) == 1
-    parts = [
+    return [
         Content.assemble(
             ("━ ", line.style),
             ("" if alone else f"{line.label} ", f"bold {line.style}" if line is focused else QUIET),
@@ -46,13 +65,12 @@ def legend(chart: Chart, *, brief: bool = False) -> Content:
         ).rstrip()
         for line in chart.lines
     ]
-    return Content("  ").join(parts)
 
 
-def fitting(title: str, width: int, *choices: Content) -> Content:
-    """The first of some facts that fits a title line of a width, else the last."""
-    room = width - Content(title).cell_length - 9
-    return next((choice for choice in choices if choice.cell_length <= room), choices[-1])
+def room(title: str, width: int, others: Content | None = None) -> int:
+    """The cells that a legend has in a title line, beside other facts."""
+    beside = others.cell_length + 2 if others else 0
+    return max(LEGEND if beside else 0, width - Content(title).cell_length - 9 - beside)
 
 
 def facts(chart: Chart) -> Content:

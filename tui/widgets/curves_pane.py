@@ -18,7 +18,7 @@ from engine.records import Place
 from tui.commands import Command, Commanding
 from tui.widgets.chart import Chart
 from tui.widgets.chart_grid import ChartGrid
-from tui.widgets.curve_words import facts, fitting, legend, reading
+from tui.widgets.curve_words import facts, legend, reading, room
 from tui.widgets.marks import marks
 from tui.widgets.metric_groups import Group, groups
 from tui.widgets.metric_lines import lines_of
@@ -264,20 +264,18 @@ class CurvesPane(Commanding, Vertical):
         for group, cell in zip(drawn, self._grid.cells, strict=False):
             if cell.chart is chart:
                 cell.title.title = Content(group.name)
-                cell.title.facts = fitting(
-                    group.name, chart.size.width, legend(chart), legend(chart, brief=True)
-                )
+                cell.title.facts = legend(chart, room(group.name, chart.size.width))
         if chart is not self.chart:
             return
         self._grid.follow(chart)
         if len(drawn) == 1:
             self._title.title = Content(drawn[0].name)
-            legends = [legend(chart, brief=brief) for brief in (False, True)]
-            told = [Content("  ").join([*filter(None, [words]), facts(chart)]) for words in legends]
-            self._title.facts = fitting(drawn[0].name, self.size.width, *told)
+            said = facts(chart)
+            known = legend(chart, room(drawn[0].name, self.size.width, said))
+            self._title.facts = Content("  ").join([*filter(None, [known]), said])
         else:
             self._title.title = Content(f"{len(drawn)} of {len(self.groups)} charts")
             self._title.facts = facts(chart)
         here = None if chart.cross is None else self._here(chart)
-        said = reading(self.detail, self.view, drawn, chart, here) if self.detail else Content("")
-        self._reading.update(said.truncate(max(1, self.size.width), ellipsis=True), layout=False)
+        read = reading(self.detail, self.view, drawn, chart, here) if self.detail else Content("")
+        self._reading.update(read.truncate(max(1, self.size.width), ellipsis=True), layout=False)
