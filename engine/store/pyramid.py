@@ -79,12 +79,16 @@ class Bucket:
 
 
 def _stats(values: list[float]) -> Stats:
-    """What is kept of a metric's values."""
+    """What is kept of a metric's values.
+
+    A zero below zero is written as zero, which is what SQLite makes of it in a column: rows that are read
+    back must give the same bits as when they came.
+    """
     total = sum(values)
     if math.isfinite(total):
-        return (len(values), 0.0, min(values), max(values), total)
+        return (len(values), 0.0, min(values) + 0.0, max(values) + 0.0, total)
     known = [value for value in values if math.isfinite(value)]
-    ends = (min(known), max(known)) if known else (math.inf, -math.inf)
+    ends = (min(known) + 0.0, max(known) + 0.0) if known else (math.inf, -math.inf)
     return (len(known), len(values) - len(known), *ends, sum(known))
 
 

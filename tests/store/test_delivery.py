@@ -126,6 +126,19 @@ def test_chopped_repeated_and_overlapping_deliveries_give_the_same_tables(
         assert contents(chopped) == contents(whole)
 
 
+def test_a_zero_below_zero_is_zero_however_it_was_delivered() -> None:
+    wire = Wire()
+    wire.train(0, 1.0, learning_rate=-0.0)
+    wire.train(1, 0.5)
+    with empty_store() as whole, empty_store() as chopped:
+        for store in (whole, chopped):
+            store.add(a_job())
+        whole.ingest("job-1", wire.bytes, 0)
+        chopped.ingest("job-1", wire.lines[0], 0)
+        chopped.ingest("job-1", wire.lines[1], len(wire.lines[0]))
+        assert contents(chopped) == contents(whole)
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(wires(), st.integers(1, 40))
 def test_curves_agree_with_the_rows_that_are_left(wire: Wire, columns: int) -> None:
