@@ -97,7 +97,8 @@ def to_csv(comparison: Comparison) -> str:
 def _harmless(text: str) -> str:
     """Text that a spreadsheet does not take for a formula."""
     clean = one_line(text)
-    return f"'{clean}" if clean.startswith(_FORMULA) and not _is_number(clean) else clean
+    below_zero = clean.startswith("-") and _is_number(clean)
+    return f"'{clean}" if clean.startswith(_FORMULA) and not below_zero else clean
 
 
 def _is_number(text: str) -> bool:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.analysis.comparison import compare
@@ -46,6 +46,7 @@ def test_markdown_marks_the_best_and_says_the_recommendation() -> None:
 
 
 @given(st.text(min_size=1, max_size=20), st.text(max_size=20))
+@example("=1+1", "+0")
 def test_hostile_names_stay_in_their_cells(name: str, setting: str) -> None:
     jobs = [a_run(1, 0.5, name=name), with_config(a_run(2, 0.6, name="b"), model={"revision": setting})]
     jobs[0] = with_config(jobs[0], model={"revision": "main"})
