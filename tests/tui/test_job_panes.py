@@ -282,6 +282,8 @@ async def test_the_next_run_is_opened_around_the_end(app: PodiumApp, desk: FakeD
             "ssh -p 2222 -i '/k ey' me@gpu.lab",
         ),
         ({"host": "gpu.lab", "port": 22}, "ssh gpu.lab"),
+        ({"hosts": ["ssh://me@a:2222", "b"], "key": "/k"}, "ssh -p 2222 -i /k me@a"),
+        ({"hosts": ["[fe80::1]", "b"]}, "ssh fe80::1"),
         ({"provider": "local"}, ""),
         (None, ""),
     ],

@@ -55,6 +55,20 @@ async def test_a_live_run_says_who_it_is_how_far_and_what_it_costs(app: PodiumAp
         assert words in costs
 
 
+@pytest.mark.parametrize(
+    ("pod", "place"),
+    [
+        ({"host": "gpu-1", "user": "root"}, "ssh gpu-1"),
+        ({"hosts": ["root@a:22", "b"]}, "ssh root@a:22 +1"),
+        (None, "ssh"),
+    ],
+)
+def test_a_machine_over_ssh_is_named(pod: object, place: str) -> None:
+    job = a_job(provider="ssh", config={"pod": pod})
+    drawn = RunHeader().draw(a_detail(job), 120).plain.split("\n")[0]
+    assert f"· {place}  " in drawn
+
+
 async def test_what_is_unknown_is_a_dash_and_never_a_zero() -> None:
     text = await shown(STATES["starting"])
     for words in ("step — / —", "epoch — / —", "ETA —", "— tok/s", "— of $5.00 cap", "uploading"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -69,7 +69,7 @@ class RunHeader(AgingView):
         job = detail.job
         right = _state(detail, self.now, brief=width < 110)
         name = Content.styled(f"■ {clean(job.name, 60)}", f"bold {run_style(job.number)}")
-        facts = [job.method, clean(job.model_name or job.base_model, 60), _machine(job), job.provider]
+        facts = [job.method, clean(job.model_name or job.base_model, 60), _machine(job), _place(job)]
         if job.replay:
             facts.insert(0, "REPLAY of a recorded run")
         quiet = [Content.styled(fact, QUIET) for fact in facts if fact]
@@ -95,6 +95,17 @@ def _machine(job: Job) -> str:
         return ""
     many = f"{job.gpu_count} × " if job.gpu_count and job.gpu_count > 1 else ""
     return many + clean(job.gpu_type, 40)
+
+
+def _place(job: Job) -> str:
+    """The provider, and of a machine over SSH its name."""
+    pod = job.config.get("pod")
+    if job.provider != "ssh" or not isinstance(pod, Mapping):
+        return job.provider or ""
+    several = pod.get("hosts")
+    hosts = several if isinstance(several, (list, tuple)) and several else [pod.get("host")]
+    more = f" +{len(hosts) - 1}" if len(hosts) > 1 else ""
+    return f"ssh {clean(str(hosts[0]), 40)}{more}" if hosts[0] else "ssh"
 
 
 def _state(detail: JobDetail, now: datetime | None, *, brief: bool) -> Content:

@@ -15,7 +15,7 @@ def ssh_command(job: Job, shell: Mapping[str, object] | None = None) -> str:
         job: The run, whose spec may name its machine.
         shell: Where its rented machine is.
     """
-    pod = shell or job.config.get("pod")
+    pod = shell or _first(job.config.get("pod"))
     host = pod.get("host") if isinstance(pod, Mapping) else None
     if not isinstance(pod, Mapping) or not isinstance(host, str) or not host:
         return ""
@@ -25,3 +25,15 @@ def ssh_command(job: Job, shell: Mapping[str, object] | None = None) -> str:
     words += ["-i", str(key)] if key else []
     words.append(f"{user}@{host}" if user else host)
     return shlex.join(words)
+
+
+def _first(pod: object) -> object:
+    """A pod as the spec has it; of several machines the first, `[ssh://][user@]host[:port]`, as if alone."""
+    hosts = pod.get("hosts") if isinstance(pod, Mapping) else None
+    if not isinstance(pod, Mapping) or not isinstance(hosts, (list, tuple)) or not hosts:
+        return pod
+    user, _, place = str(hosts[0]).removeprefix("ssh://").rpartition("@")
+    name, colon, port = place.rpartition(":")
+    if not colon or place.endswith("]"):
+        name, port = place, ""
+    return {**pod, "host": name.strip("[]"), "user": user, "port": int(port) if port.isdecimal() else None}
