@@ -156,6 +156,12 @@ DEEDS: dict[str, Callable[[Db, str, str], bool]] = {
     "revoke its tokens": revoke,
     "read a comparison of the team": seen("training_comparisons", "id", "c"),
     "change that comparison": changed("UPDATE training_comparisons SET notes = 'x' WHERE id = 'c'"),
+    "put a comparison into the team": lambda db, user, token: changed(
+        "INSERT INTO training_comparisons (id, user_id, team_id, name, job_ids) "
+        "VALUES ('n', %s, %s, 'n', '[]')",
+        user or OTHER,
+        TEAM,
+    )(db, user, token),
     "read the team": seen("training_teams", "id", TEAM),
     "add a member to the team": changed("INSERT INTO training_team_members VALUES (%s, %s)", TEAM, OTHER),
 }

@@ -150,8 +150,11 @@ def test_more_runs_than_an_answer_holds_all_come(machine: Machine, cloud: Cloud)
             (user,),
         )
     store = machine("first")
+    said: list[str] = []
+    store.subscribe(lambda jobs: said.append(store.standing))
     in_step(store)
     assert sorted(job.number for job in store.jobs()) == list(range(1, 2346))
+    assert "Hosted store: 2,000 runs taken in so far." in said
 
 
 # ---- two writers
@@ -208,6 +211,173 @@ def test_a_laptop_that_was_away_takes_nothing_back_that_the_pod_reported(
     in_step(first)
     assert cloud.rows("SELECT count(*), count(DISTINCT seq) FROM training_events") == [(len(lines),) * 2]
     assert first.job(JOB).status == Status.COMPLETED
+
+
+def test_a_note_that_one_clears_and_another_writes_on_stays(machine: Machine) -> None:
+    first, second = machine("first"), machine("second")
+    first.add(a_job(JOB, status=Status.COMPLETED, metadata={"note": "draft"}))
+    in_step(first, second)
+    first.annotate([JOB], note="")
+    second.annotate([JOB], note="draft, to be shown on Monday")
+    in_step(second, first, second)
+    for store in (first, second):
+        assert store.job(JOB).metadata["note"] == "draft, to be shown on Monday"
+
+
+def test_a_run_that_goes_on_is_not_put_out_of_sight_by_who_did_not_know(machine: Machine) -> None:
+    first, second = machine("first"), machine("second")
+    wire = Wire().state(Status.RUNNING).start().state(Status.PAUSED)
+    first.add(a_job(JOB))
+    first.ingest(JOB, wire.bytes, 0)
+    in_step(first, second)
+    paused = len(wire.bytes)
+    first.ingest(JOB, wire.state(Status.RUNNING).bytes[paused:], paused)
+    second.act("delete", [JOB])
+    in_step(second, first, second)
+    for store in (first, second):
+        assert [(job.id, job.deleted_at) for job in store.jobs()] == [(JOB, None)]
+    ended = len(wire.bytes)
+    first.ingest(JOB, wire.state(Status.COMPLETED).bytes[ended:], ended)
+    in_step(first, second)
+    second.act("delete", [JOB])
+    in_step(second, first)
+    assert first.jobs() == []
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_what_is_purged_between_two_looks_does_not_come_back(
+    machine: Machine, cloud: Cloud, lost: bool
+) -> None:
+    first, second = machine("first"), machine("second")
+    first.add(a_job(JOB, status=Status.COMPLETED))
+    if lost:
+        # It is there, and nobody here knows.
+        with cloud.gateway.failing("lose", method="POST", path="local_training_jobs", times=1):
+            first.sync()
+    else:
+        in_step(first, second)
+        second.annotate([JOB], add=("mine",))
+        in_step(second)
+    first.act("delete", [JOB])
+    first.forget([JOB])
+    in_step(first, first)
+    assert cloud.rows("SELECT id FROM local_training_jobs") == []
+    assert first.jobs(archived=True, deleted=True) == []
+
+
+def test_a_run_that_another_machine_got_out_of_the_trash_is_not_purged(
+    machine: Machine, cloud: Cloud
+) -> None:
+    first, second = machine("first"), machine("second")
+    first.add(a_job(JOB, status=Status.COMPLETED))
+    first.ingest(JOB, a_run().bytes, 0)
+    first.act("delete", [JOB])
+    in_step(first, second)
+    second.act("restore", [JOB])
+    in_step(second)
+    first.forget([JOB])
+    in_step(first, second)
+    for store in (first, second):
+        assert [job.id for job in store.jobs()] == [JOB]
+        assert len(store.events(JOB)) == 39
+
+
+def test_a_run_that_is_sent_while_somebody_asks_what_is_there_is_not_let_go(
+    machine: Machine, cloud: Cloud
+) -> None:
+    store, command = machine("first"), machine("first")
+    store.add(a_job(str(uuid.uuid4()), status=Status.COMPLETED))
+    in_step(store)
+    store._sync._due["purged"] = 0
+    ids = "/rest/v1/local_training_jobs?select=id&"
+
+    def slow(method: str, path: str) -> Any:
+        if path.startswith(ids) and command.jobs()[0].id != JOB:
+            # What it is answered was so before this run came.
+            answer = json.dumps([{"id": job.id} for job in command.jobs()]).encode()
+            command.add(a_job(JOB, status=Status.COMPLETED, created_at=START.replace(year=2027)))
+            command.sync()
+            return answer
+        return None
+
+    cloud.gateway.fault = slow
+    in_step(store)
+    assert [job.id for job in store.jobs()][:1] == [JOB]
+    store.annotate([JOB], add=("sent",))
+    in_step(store)
+    assert ([*cloud.rows("SELECT tags FROM local_training_jobs WHERE id = %s", JOB)]) == [(["sent"],)]
+
+
+def test_runs_that_two_laptops_numbered_alike_while_apart_get_numbers_of_their_own(machine: Machine) -> None:
+    first, second = machine("first"), machine("second")
+    runs = [str(uuid.uuid4()) for _ in range(4)]
+    for store, run in zip((first, first, second, second), runs, strict=True):
+        store.add(a_job(run, status=Status.COMPLETED))
+    in_step(first, second, first)
+    for store in (first, second):
+        assert [store.job(run).number for run in runs] == [1, 2, 3, 4]
+    assert second.add(a_job(JOB)).number == 5
+
+
+def test_what_was_said_of_a_mates_run_without_the_hosted_store_stays_here_and_troubles_nobody(
+    machine: Machine, cloud: Cloud, tmp_path: Path
+) -> None:
+    team = str(uuid.uuid4())
+    ada, bob = cloud.sign_in().user_id, cloud.sign_in("bob@example.com").user_id
+    with psycopg.connect(cloud.url) as db:
+        db.execute("INSERT INTO training_teams (id, name, owner_id) VALUES (%s, 't', %s)", (team, ada))
+        db.execute("INSERT INTO training_team_members VALUES (%s, %s)", (team, bob))
+    first, second = machine("first"), machine("second", "bob@example.com")
+    first.add(a_job(JOB, status=Status.COMPLETED))
+    in_step(first)
+    with psycopg.connect(cloud.url) as db:
+        db.execute("UPDATE local_training_jobs SET team_id = %s", (team,))
+    in_step(second)
+    alone = SQLiteStore(tmp_path / "second.db")
+    alone.annotate([JOB], add=("bobs",))
+    alone.close()
+    in_step(second)
+    assert second.job(JOB).tags == ("bobs",)
+    # Ada signs in on Bob's machine: her run is still followed from her own.
+    third = machine("second")
+    in_step(third)
+    assert third.elsewhere(JOB)
+    assert cloud.rows("SELECT tags FROM local_training_jobs") == [([],)]
+
+
+def test_a_comparison_outlives_one_of_its_runs(machine: Machine, cloud: Cloud) -> None:
+    first, second = machine("first"), machine("second")
+    runs = (JOB, str(uuid.uuid4()))
+    for job in runs:
+        first.add(a_job(job, status=Status.COMPLETED))
+    first.save_comparison(SavedComparison("c", "pair", runs, START, runs[0], "why"))
+    in_step(first, second)
+    first.act("delete", [JOB])
+    first.forget([JOB])
+    for store in (first, second, first):
+        store._sync._due |= {"comparisons": 0, "purged": 0}
+        in_step(store)
+    assert cloud.rows("SELECT id FROM training_comparisons") == [("c",)]
+    assert [item.name for item in second.comparisons()] == ["pair"]
+
+
+def test_of_a_comparison_that_two_change_at_once_both_changes_stay(machine: Machine, cloud: Cloud) -> None:
+    first, second = machine("first"), machine("second")
+    first.add(a_job(JOB, status=Status.COMPLETED))
+    both = (first, second)
+    for id in "cd":
+        first.save_comparison(SavedComparison(id, "pair", (JOB,), START, JOB, "why"))
+    in_step(*both)
+    first.save_comparison(SavedComparison("c", "renamed", (JOB,), START, JOB, "why"))
+    second.save_comparison(SavedComparison("c", "pair", (JOB,), START, JOB, "why: it is cheaper"))
+    first.save_comparison(SavedComparison("d", "changed", (JOB,), START, JOB, "why"))
+    second.delete_comparison("d")
+    for store in (*both, first):
+        store._sync._due["comparisons"] = 0
+        in_step(store)
+    for store in both:
+        found = {item.id: (item.name, item.notes) for item in store.comparisons()}
+        assert found == {"c": ("renamed", "why: it is cheaper"), "d": ("changed", "why")}
 
 
 def test_comparisons_are_shared_changed_and_forgotten(machine: Machine) -> None:
@@ -364,6 +534,35 @@ def test_a_session_that_ended_is_said_and_what_was_done_meanwhile_goes_after_the
     again = machine("first")
     in_step(again)
     assert cloud.rows("SELECT count(*) FROM training_events") == [(39,)]
+
+
+def test_a_clock_that_is_hours_ahead_renews_a_session_no_more_often(
+    machine: Machine, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.sign_in(anew=True)
+    ahead = time.time() + 7200
+    monkeypatch.setattr("engine.store.hosted.account.time.time", lambda: ahead)
+    store = machine("first")
+    cloud.gateway.asked.clear()
+    for tag in "abc":
+        store.add(a_job(str(uuid.uuid4()), tags=(tag,)))
+        in_step(store)
+    assert len([path for _, path in cloud.gateway.asked if "grant_type=refresh_token" in path]) == 1
+
+
+def test_a_schema_that_is_older_than_this_podium_is_said_with_what_to_do(
+    machine: Machine, cloud: Cloud
+) -> None:
+    store = machine("first")
+    rename = "ALTER TABLE local_training_jobs RENAME COLUMN {} TO {}"
+    with psycopg.connect(cloud.url, autocommit=True) as db:
+        db.execute(rename.format("bad_lines", "worse_lines").encode())
+        try:
+            store.sync()
+            assert "podium store migrate" in store.standing and "\n" not in store.standing
+        finally:
+            db.execute(rename.format("worse_lines", "bad_lines").encode())
+    in_step(store)
 
 
 def test_without_a_session_nothing_is_sent_and_all_works(machine: Machine, cloud: Cloud) -> None:

@@ -181,7 +181,7 @@ def copy(jobs: tuple[str, ...], where: str, as_json: bool) -> int:
         opened.sync()
         if opened.state.standing in ("offline", "signed out"):
             raise PodiumError(opened.standing)
-        chosen = find_all(opened, jobs) if jobs else opened.jobs(archived=True, deleted=True)
+        chosen = find_all(opened, jobs) if jobs else opened.jobs(archived=True)
         if where == "hosted":
             moved = opened.share([job.id for job in chosen])
             opened.sync()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from engine.home import Home
 from engine.records import Job
 from engine.store.base import Store
-from tui.cli.output import line, one_line
+from tui.cli.output import interactive, line, one_line
 
 if TYPE_CHECKING:
     from engine.controller import Controller
@@ -30,7 +31,7 @@ def opened() -> Iterator[Store]:
 
     store = open_store(Home.default(), live=False)
     try:
-        store.sync()
+        _first_sync(store)
         if store.standing:
             line(one_line(f"{store.standing} This is what was known here."), err=True)
         yield store
@@ -38,6 +39,23 @@ def opened() -> Iterator[Store]:
             store.sync()
     finally:
         store.close()
+
+
+def _first_sync(store: Store) -> None:
+    """Bring it in step; what takes a while is told, to who sits there."""
+    told = time.monotonic()
+
+    def tell(_: frozenset[str]) -> None:
+        nonlocal told
+        if store.standing and time.monotonic() - told >= 1:
+            told = time.monotonic()
+            line(one_line(store.standing), err=True)
+
+    cancel = store.subscribe(tell) if interactive() else lambda: None
+    try:
+        store.sync()
+    finally:
+        cancel()
 
 
 @contextmanager

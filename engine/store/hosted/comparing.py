@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from engine.store.database import Database
+from engine.store.hosted import ledger
 from engine.store.hosted.columns import Row, harmless, said
+from engine.store.hosted.merge import merge
 from engine.store.hosted.server import Server
 from engine.store.values import json_object, json_text
 
@@ -16,7 +18,7 @@ _SAID: Final = ("name", "job_ids", "reference_job_id", "notes", "created_at")
 
 
 class Comparisons:
-    """Keeps both sides' comparisons the same; what both changed is as it was said last, here.
+    """Keeps both sides' comparisons the same: a change wins over a removal, and two changes are merged.
 
     Args:
         database: What this machine has.
@@ -36,8 +38,9 @@ class Comparisons:
                     "SELECT job_id, hosted_id FROM hosted_jobs WHERE project = ?", (self._account,)
                 ).fetchall()
             )
-            local = _local(db, ids)
             base = _base(db, self._account)
+            local = self._local(db, ids, base)
+        jobs = {hosted: job for job, hosted in ids.items()}
         there = {id: _facts(row) for id, row in remote.items()}
         changed: set[str] = set()
         for id in {*local, *there, *base}:
@@ -45,11 +48,35 @@ class Comparisons:
             if mine == theirs:
                 if mine != agreed:
                     self._agree(id, mine)
-            elif mine == agreed or not self._may(remote.get(id)):
-                changed |= self._take(id, theirs, {hosted: job for job, hosted in ids.items()})
+            elif mine == agreed or (mine is None and theirs != agreed) or not self._may(remote.get(id)):
+                changed |= self._keep(id, theirs, jobs)
+                self._agree(id, theirs)
             else:
+                if mine and theirs and theirs != agreed:
+                    mine |= merge(agreed or {}, mine, theirs, _SAID).here
+                    # First here: who dies before it is sent merges the same again.
+                    changed |= self._keep(id, mine, jobs)
                 self._send(id, mine)
         return changed
+
+    def _local(
+        self, db: sqlite3.Connection, ids: Mapping[str, str], base: Mapping[str, Row]
+    ) -> dict[str, Row]:
+        """The comparisons here that are shared, or can be since all their runs are; said as there."""
+        found = {}
+        for id, name, job_ids, reference, notes, created in db.execute(
+            "SELECT id, name, job_ids, reference_job_id, notes, created_at FROM training_comparisons"
+        ):
+            members = json.loads(job_ids)
+            # Of one that is shared a run may be gone since: that takes nothing from the others.
+            if id in base or all(job in ids for job in members):
+                hosted = {job: ids.get(job) or ledger.hosted_id(self._account, job) for job in members}
+                row = {
+                    "name": name, "job_ids": list(hosted.values()), "notes": notes or "",
+                    "reference_job_id": hosted.get(reference, reference), "created_at": created,
+                }  # fmt: skip
+                found[id] = _facts(row)
+        return found
 
     def _may(self, row: Mapping[str, Any] | None) -> bool:
         return row is None or row["user_id"] == self._me
@@ -62,7 +89,8 @@ class Comparisons:
             self._server.save_comparison({"id": id, "user_id": self._me, "team_id": team, **mine})
         self._agree(id, mine)
 
-    def _take(self, id: str, theirs: Row | None, jobs: Mapping[str, str]) -> set[str]:
+    def _keep(self, id: str, theirs: Row | None, jobs: Mapping[str, str]) -> set[str]:
+        """Have it here as it is there; returns the jobs that it is of."""
         with self._database.writing() as db:
             before = db.execute("SELECT job_ids FROM training_comparisons WHERE id = ?", (id,)).fetchone()
             db.execute("DELETE FROM training_comparisons WHERE id = ?", (id,))
@@ -80,7 +108,6 @@ class Comparisons:
                     ),
                 )  # fmt: skip
                 told += members
-        self._agree(id, theirs)
         return set(told)
 
     def _agree(self, id: str, value: Row | None) -> None:
@@ -92,22 +119,6 @@ class Comparisons:
                     "INSERT OR REPLACE INTO hosted_comparisons (project, id, base) VALUES (?, ?, ?)",
                     (self._account, id, json_text(value)),
                 )
-
-
-def _local(db: sqlite3.Connection, ids: Mapping[str, str]) -> dict[str, Row]:
-    """The comparisons here whose runs are all in the hosted store, said as there."""
-    found = {}
-    for id, name, job_ids, reference, notes, created in db.execute(
-        "SELECT id, name, job_ids, reference_job_id, notes, created_at FROM training_comparisons"
-    ):
-        members = json.loads(job_ids)
-        if all(job in ids for job in members):
-            row = {
-                "name": name, "job_ids": [ids[job] for job in members], "notes": notes or "",
-                "reference_job_id": ids.get(reference, reference), "created_at": created,
-            }  # fmt: skip
-            found[id] = _facts(row)
-    return found
 
 
 def _base(db: sqlite3.Connection, account: str) -> dict[str, Row]:

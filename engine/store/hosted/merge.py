@@ -48,9 +48,14 @@ def _one(name: str, base: Any, here: Any, there: Any) -> Any:
         return there
     if name == "tags":
         return _tags(base or [], here or [], there or [])
-    if name == "note" and here and there:
-        return here if there in here else there if here in there else f"{there}\n{here}"
+    if name in ("note", "notes"):
+        return _note(here or "", there or "")
     return here
+
+
+def _note(here: str, there: str) -> str:
+    """Both, one below the other; of one that was taken away here and changed there, what stands."""
+    return here if there in here else there if here in there else f"{there}\n{here}"
 
 
 def _tags(base: list[str], here: list[str], there: list[str]) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,7 +15,7 @@ from engine.store.hosted import ledger
 from engine.store.hosted.columns import FACTS, FROM_EVENTS, Row, stored
 from engine.store.hosted.ledger import Copy
 from engine.store.hosted.server import PAGE, Server
-from engine.store.hosted.taking import event_of, local_row, old_metrics, old_predictions, take_row
+from engine.store.hosted.taking import event_of, local_row, old_metrics, old_predictions, take_rows
 from engine.store.ingest import take_events
 from engine.store.values import json_object
 from engine.store.writes import write_job
@@ -23,6 +24,7 @@ OVERLAP: Final = 100
 """Revisions before the cursor that are looked at again: sequences are not handed out in order of commit."""
 
 _FIGURES: Final = (*FROM_EVENTS, *FACTS)
+_LAST: Final = 2**53 - 1  # servers that are written in JavaScript round what is larger
 _FIRST: Final = "00000000-0000-0000-0000-000000000000"
 
 
@@ -32,20 +34,22 @@ class Pull:
     Args:
         database: Where it goes.
         server: Where it comes from.
+        came: Called with each page of jobs that came, by how many there are so far.
     """
 
-    def __init__(self, database: Database, server: Server) -> None:
-        self._database, self._server = database, server
+    def __init__(
+        self, database: Database, server: Server, came: Callable[[int], None] = lambda count: None
+    ) -> None:
+        self._database, self._server, self._came = database, server, came
         self._account = server.project.account
 
     def jobs(self) -> set[str]:
         """Take in the jobs that changed; returns their ids here."""
         with self._database.reading() as db:
             cursor = ledger.cursor(db, self._account)
-        changed: set[str] = set()
         if cursor < 0:
-            changed |= self._old_jobs()
-            self._move(0)
+            return self._all()
+        changed: set[str] = set()
         low = max(0, cursor - OVERLAP)
         while news := self._server.news(low):
             with self._database.reading() as db:
@@ -60,6 +64,24 @@ class Pull:
                 break
         return changed
 
+    def _all(self) -> set[str]:
+        """Take in all jobs for the first time: nothing need be asked but them."""
+        changed = self._old_jobs()
+        self._move(0)
+        # Each page is on its way while the one before it is stored.
+        with ThreadPoolExecutor(1) as ahead:
+            page = ahead.submit(self._server.jobs, 1, _LAST)
+            while rows := page.result():
+                newest = int(rows[-1]["revision"])
+                if len(rows) == PAGE:
+                    page = ahead.submit(self._server.jobs, newest + 1, _LAST)
+                changed |= self._take(rows)
+                self._move(newest)
+                self._came(len(changed))
+                if len(rows) < PAGE:
+                    break
+        return changed
+
     def _move(self, revision: int) -> None:
         with self._database.writing() as db:
             ledger.move_cursor(db, self._account, revision, stamp(datetime.now(UTC)))
@@ -70,13 +92,14 @@ class Pull:
         while rows := self._server.old_jobs(after):
             changed |= self._take(rows)
             after = str(rows[-1]["id"])
+            self._came(len(changed))
             if len(rows) < PAGE:
                 break
         return changed
 
     def _take(self, rows: Sequence[Row]) -> set[str]:
         with self._database.writing() as db:
-            return {job_id for row in rows if (job_id := take_row(db, self._account, row)) is not None}
+            return take_rows(db, self._account, rows)
 
     def events(self, attended: Collection[str]) -> set[str]:
         """Take in the events of live jobs and of attended ones that are followed elsewhere."""
@@ -130,6 +153,8 @@ class Pull:
 
         One that is followed from here goes to the trash, where its owner may fetch it from.
         """
+        with self._database.reading() as db:  # first: what is sent meanwhile must not be missed there
+            known = ledger.known(db, self._account)
         there: set[str] = set()
         after = _FIRST
         while page := self._server.ids(after):
@@ -138,11 +163,8 @@ class Pull:
             if len(page) < PAGE:
                 break
         with self._database.reading() as db:
-            gone = [hosted for hosted in ledger.known(db, self._account) if hosted not in there]
-            copies = [ledger.copy_with(db, self._account, hosted) for hosted in gone]
-        lost = [
-            copy for copy in copies if copy and copy.base and copy.revision and copy.hosted_id not in there
-        ]
+            copies = [ledger.copy_with(db, self._account, hosted) for hosted in known if hosted not in there]
+        lost = [copy for copy in copies if copy and copy.base and copy.revision]
         if not there:
             return set()  # more likely a mistake of the server's than nothing at all
         with self._database.writing() as db:

@@ -52,6 +52,11 @@ class Push:
         copy, local = self._read(job_id)
         if copy is None or local is None:
             return False
+        if local["user_id"] not in (None, "", self._server.project.user_id):
+            # A mate's: what was said of it while the hosted store was not in use stays here.
+            with self._database.writing() as db:
+                ledger.note(db, self._account, job_id, sent=local["revision"])
+            return False
         if not copy.base:
             self._insert(copy, local)
         newest = self._events(copy) if copy.here else 0
@@ -72,13 +77,19 @@ class Push:
         )
 
     def purged(self, copy: Copy) -> None:
-        """Remove a job there that was removed here for good."""
-        if copy.base and copy.base.get("deleted_at") is None:
+        """Remove a job there that was removed here for good, unless it was got out of the trash since."""
+        for _ in range(_TRIES):
+            # Whatever is known of it here: the answer that it was inserted may have got lost.
             remote = self._server.job(copy.hosted_id)
-            if remote is not None:
+            if remote is None or remote["user_id"] != self._server.project.user_id:
+                break
+            if remote["deleted_at"] is None:
+                if copy.base.get("deleted_at") is not None:
+                    break  # it was restored there, and comes back
                 now = stamp(datetime.now(UTC))
                 self._server.update(copy.hosted_id, {"deleted_at": now}, int(remote["revision"]))
-        self._server.delete(copy.hosted_id)
+            else:
+                self._server.delete(copy.hosted_id)
         with self._database.writing() as db:
             db.execute(
                 "DELETE FROM hosted_jobs WHERE project = ? AND job_id = ?", (self._account, copy.job_id)

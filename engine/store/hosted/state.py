@@ -36,6 +36,8 @@ class State:
             return f"Hosted store: {self.why}{waits}"
         if self.standing == "refused":
             return f"Hosted store: {self.why}"
+        if self.standing == "starting" and self.why:
+            return f"Hosted store: {self.why}."
         if self.standing == "behind":
             return f"Hosted store: behind by {waits[2:].removesuffix(' wait here')}."
         return ""

@@ -189,7 +189,10 @@ class Sync:
             self._set("behind")
         push, refused = Push(self._database, self._way()), ""
         for copy in purged:
-            push.purged(copy)
+            try:
+                push.purged(copy)
+            except Refused as error:
+                refused = refused or str(error)
         for job_id in unsent:
             if self._closing.is_set():
                 break
@@ -224,7 +227,11 @@ class Sync:
             self._due["purged"] = now + _PURGED
 
     def _pull(self) -> Pull:
-        return Pull(self._database, self._way())
+        return Pull(self._database, self._way(), self._came)
+
+    def _came(self, count: int) -> None:
+        """So many runs came for the first time: that takes a while, and is said."""
+        self._set("starting", f"{count:,} run{'' if count == 1 else 's'} taken in so far")
 
     def _way(self) -> Server:
         if self._server is None:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from engine.errors import NoSuchJob
-from engine.job.events import Event, parse_stamp
+from engine.job.events import Event, Status, parse_stamp
 from engine.store.hosted import ledger
 from engine.store.hosted.columns import ALL, USERS, Row, fetched, said, sent, stored
 from engine.store.hosted.merge import merge
-from engine.store.rows import JOB_COLUMNS
-from engine.store.values import column, count, mapping
+from engine.store.values import column, count, json_text, mapping
 from engine.store.writes import write_job
 
 _FIGURES: Final = tuple(name for name in ALL if name not in USERS)
+
+
+def take_rows(db: sqlite3.Connection, account: str, remotes: Sequence[Row]) -> set[str]:
+    """Take in jobs' rows; the caller holds the transaction. Returns the ids here of those that changed."""
+    told = [str(remote["id"]) for remote in remotes]
+    here = {*ledger.revisions(db, account, told), *_among(db, told)}
+    new = [remote for remote in remotes if str(remote["id"]) not in here]
+    _add(db, account, new)
+    changed = {take_row(db, account, remote) for remote in remotes if str(remote["id"]) in here}
+    return {str(remote["id"]) for remote in new} | {job_id for job_id in changed if job_id is not None}
 
 
 def take_row(db: sqlite3.Connection, account: str, remote: Row) -> str | None:
@@ -25,21 +35,24 @@ def take_row(db: sqlite3.Connection, account: str, remote: Row) -> str | None:
         The id here of a job that changed; None when this is nothing new.
     """
     copy = ledger.copy_with(db, account, str(remote["id"]))
-    row = fetched(remote)
     if copy is None:
-        copy = _begun(db, account, remote, row)
-        if not copy.here:
-            ledger.note(db, account, copy.job_id, base=row, revision=int(remote["revision"]))
-            settle(db, account, copy.job_id)
-            return copy.job_id
+        if local_row(db, str(remote["id"])) is None:
+            _add(db, account, [remote])
+            return str(remote["id"])
+        copy = _met(db, account, str(remote["id"]))
     elif int(remote["revision"]) <= copy.revision and copy.base:
         return None
     local = local_row(db, copy.job_id)
     if local is None:
         return None  # purged here: that is still to be said there
-    mine = sent(local)
+    row, mine = fetched(remote), sent(local)
     merged = merge(copy.base, mine, row, USERS)
     changes = dict(merged.here)
+    if copy.here and Status(local["status"]).live:
+        # Who put it there did not know that it goes on: what costs money is never out of sight.
+        changes.pop("deleted_at", None)
+    if (number := count(remote.get("number"))) and number != local["number"]:
+        changes["number"] = number  # where it was taken by another run that came there first
     if not copy.here:
         # Who follows it knows its figures.
         changes |= {
@@ -71,28 +84,63 @@ def local_row(db: sqlite3.Connection, job_id: str) -> dict[str, Any] | None:
     return dict(zip((item[0] for item in cursor.description), found, strict=True)) if found else None
 
 
-def _begun(db: sqlite3.Connection, account: str, remote: Row, row: Row) -> ledger.Copy:
-    """A copy of a job that was not known to be there; the job is added unless it is here already."""
-    job_id = str(remote["id"])
-    here = local_row(db, job_id) is not None
-    if not here:
+def _among(db: sqlite3.Connection, job_ids: Sequence[str]) -> list[str]:
+    """Those of them that are jobs here."""
+    found = db.execute(
+        "SELECT id FROM local_training_jobs WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(job_ids),),
+    )
+    return [row[0] for row in found]
+
+
+_ADDED: Final = (
+    "id",
+    "user_id",
+    "number",
+    "created_at",
+    *(name for name in ALL if name != "note"),
+    "revision",
+)
+_OBJECTS: Final = ("config", "metadata", "spent", "laptop_spent")
+
+
+def _add(db: sqlite3.Connection, account: str, remotes: Sequence[Row]) -> None:
+    """Add jobs that are followed elsewhere, with their copies: all of it in as few statements as can be."""
+    newest = db.execute("UPDATE revision SET value = value + ? RETURNING value", (len(remotes),)).fetchone()[
+        0
+    ]
+    jobs, copies = [], []
+    for revision, remote in enumerate(remotes, newest - len(remotes) + 1):
+        row, id = fetched(remote), str(remote["id"])
         values = {
-            "id": job_id,
+            **stored(row, {}),
+            "id": id,
             "user_id": remote.get("user_id"),
             "number": count(remote.get("number")) or 0,
             "created_at": said("created_at", remote.get("created_at")),
-            **{name: value for name, value in stored(row, {}).items() if name in JOB_COLUMNS},
+            "revision": revision,
         }
-        values |= {name: {} for name in ("config", "metadata", "spent", "laptop_spent") if not values[name]}
-        places = ", ".join("?" * len(values))
-        db.execute(
-            f"INSERT INTO local_training_jobs ({', '.join(values)}) VALUES ({places})",
-            [column(value) for value in values.values()],
-        )
-        write_job(db, job_id, {"user_id": remote.get("user_id")})
+        values |= {name: {} for name in _OBJECTS if not values[name]}
+        jobs.append([column(values[name]) for name in _ADDED])
+        copies.append((account, id, id, json_text(row), int(remote["revision"]), revision))
+    places = ", ".join("?" * len(_ADDED))
+    db.executemany(f"INSERT INTO local_training_jobs ({', '.join(_ADDED)}) VALUES ({places})", jobs)
+    db.executemany(
+        "INSERT INTO hosted_jobs (project, job_id, hosted_id, here, base, revision, sent) "
+        "VALUES (?, ?, ?, 0, ?, ?, ?)",
+        copies,
+    )
+
+
+def _met(db: sqlite3.Connection, account: str, job_id: str) -> ledger.Copy:
+    """A copy of a job that is here already, and was not known to be there.
+
+    It is followed from here, unless another user of this machine has it from elsewhere.
+    """
     db.execute(
-        "INSERT INTO hosted_jobs (project, job_id, hosted_id, here, base) VALUES (?, ?, ?, ?, ?)",
-        (account, job_id, job_id, here, "{}"),
+        "INSERT INTO hosted_jobs (project, job_id, hosted_id, here, base) "
+        "SELECT ?, ?, ?, NOT EXISTS (SELECT 1 FROM hosted_jobs WHERE job_id = ? AND NOT here), '{}'",
+        (account, job_id, job_id, job_id),
     )
     copy = ledger.copy_of(db, account, job_id)
     if copy is None:

@@ -20,6 +20,8 @@ READ_SECONDS: Final = 30.0
 
 _BUSY: Final = (408, 425, 429)
 _LONGEST_SAID: Final = 200
+_LACKING: Final = ("42P01", "42703", "42883", "PGRST202", "PGRST204", "PGRST205")
+"""A table, a column or a function that is not there: the schema is older than this Podium."""
 
 
 class Refused(StoreError):
@@ -102,9 +104,9 @@ def explained() -> Iterator[None]:
             f"the hosted store refuses: {_short(error.message)}", "podium store sign-in."
         ) from None
     except APIError as error:
-        raise Refused(
-            f"the hosted store refuses: {_short(error.message or '')}", code=error.code or ""
-        ) from None
+        code = error.code or ""
+        advice = "The project's owner brings it up to date: podium store migrate." if code in _LACKING else ""
+        raise Refused(f"the hosted store refuses: {_short(error.message or '')}", advice, code=code) from None
     except ValueError:
         # Whoever answers there is no such server: a hotel's sign-in page, a proxy.
         raise HostedDown("what answers there is no hosted store") from None
