@@ -20,13 +20,13 @@ from typing import Final
 
 from engine.job.events import EventType, Phase, Status, last_event
 from engine.job.folder import JobFolder, read_json
-from engine.supervisor.capping import taken
 from engine.supervisor.failure import Failure, clean, examine
 from engine.supervisor.guarded import found
 from engine.supervisor.journal import Journal, Watch
 from engine.supervisor.limits import Limits
 from engine.supervisor.locks import Lock, Slot
 from engine.supervisor.memory import Memory
+from engine.supervisor.meter import Meter
 from engine.supervisor.outbox import Pace
 from engine.supervisor.outcome import Outcome, Reserve, Timing, Why, write_exit
 from engine.supervisor.process import Trainer, end_leftovers
@@ -116,7 +116,6 @@ class Supervisor:
     ) -> None:
         self._folder, self._argv, self._slot_path = folder, trainer, slot
         self._timing, self._wakeup = timing, wakeup
-        self._limits = Limits.read(folder.spec).changed(read_json(folder.limits))
         self._memory = Memory.load(folder)
         self._journal = Journal(folder.events)
         self._watch = Watch(folder.events, self._journal.mine)
@@ -124,11 +123,8 @@ class Supervisor:
         self._pulse = Pulse(folder.path, self._journal, timing, relay.standing if relay else lambda: None)
         self._reserve = Reserve(folder.path)
         self._slot: Slot | None = None
+        self._meter = Meter(folder, self._memory, self._journal, self._pulse)
         self._noted = time.monotonic()
-        self._running_since: float | None = None
-        self._saved_for: set[str] = set()
-        self._ahead = 0.0
-        """How much longer a rented pod has run than the job, in seconds."""
 
     def run(self) -> None:
         """The whole way of a job."""
@@ -205,7 +201,7 @@ class Supervisor:
     def _finish(self, outcome: Outcome) -> None:
         """Write the end down: the last event, then exit.json; on a full disk again and again."""
         memory = self._memory
-        memory.seconds, self._running_since = self._seconds(), None
+        self._meter.stop()
         memory.left = outcome.status is None or not outcome.status.ended
         self._reserve.give_back()
         memory.save(self._folder)
@@ -246,7 +242,7 @@ class Supervisor:
 
     def _supervise(self) -> Outcome:
         """Start trainers until one ends for good."""
-        self._running_since = time.monotonic()
+        self._meter.start()
         refusal = self._guarded() if self._limits.rented else None
         if refusal is not None:
             return refusal
@@ -270,8 +266,7 @@ class Supervisor:
                 advice = "End the pod (`podium pods`), and launch again: nobody but you would end this one."
                 return Outcome(Status.FAILED, error, advice)
             self._wakeup.sleep(self._timing.tick)
-        self._ahead = guard.seconds - self._seconds()
-        self._limits = self._limits.at(guard.rate)
+        self._meter.follow(guard)
         if guard.clustered:
             message = "one pod of a cluster may not be able to end it: that is up to the laptop"
             self._pulse.alert("guard", "warning", message)
@@ -380,12 +375,12 @@ class Supervisor:
         if why == Why.PAUSE:
             return Outcome(Status.PAUSED, code=code)
         if why == Why.LIMIT:
-            return Outcome(Status.CANCELLED, f"{self._limits.reached(self._billed())} reached", code=code)
+            return Outcome(Status.CANCELLED, f"{self._meter.reached} reached", code=code)
         return Outcome(Status.CANCELLED, reason="stopped by the user", code=code)
 
     def _asked(self) -> Why | None:
         """What a limit, the system or the user wants; a limit is the end, whoever else wants something."""
-        if self._running_since is not None and self._limits.reached(self._billed()):
+        if self._meter.reached:
             return Why.LIMIT
         if self._wakeup.leave:
             return Why.LEAVE
@@ -414,68 +409,20 @@ class Supervisor:
         self._journal.flush()
         self._tell_news()
         self._watch.look()
-        self._change_limits()
-        if self._running_since is not None and (near := self._limits.near(self._billed())):
-            self._pulse.alert(near[0], "warning", near[1])
+        self._meter.read()
         if self._watch.ended is None:
-            self._pulse.beat(self._standing)
-        self._save_in_time()
+            self._pulse.beat(self._meter.standing)
+        self._meter.save_in_time()
         if time.monotonic() - self._noted >= _NOTE_EVERY:
             self._note()
 
-    def _change_limits(self) -> None:
-        """Do what a request for other limits says, and tell what came of it."""
-        if (found := taken(self._folder, self._limits, self._billed())) is None:
-            return
-        self._limits, refusal = found
-        if refusal:
-            self._pulse.alert("limits_refused", "warning", f"the limits stay: {refusal}", again=True)
-            return
-        caps = self._limits.caps
-        message = "limits now: " + ", ".join(f"{name} {value:g}" for name, value in caps.items())
-        self._journal.emit(
-            EventType.ALERT, alert="limits_changed", severity="info", message=message, **caps
-        )
-        self._saved_for.discard("limit")
-        self._pulse.forget("cost_cap", "timeout_warning", "save_limit")
-
-    def _save_in_time(self) -> None:
-        """Ask for a checkpoint before a limit or a full disk ends the job; once for each."""
-        reasons = {"limit": self._limits.save_due(self._billed()), "disk": None}
-        if self._pulse.disk_full:
-            reasons["disk"] = "a disk that is 92 % full"
-        for reason, told in reasons.items():
-            if told and self._running_since is not None and reason not in self._saved_for:
-                self._saved_for.add(reason)
-                with contextlib.suppress(OSError):
-                    self._folder.request("save")
-                self._pulse.alert(f"save_{reason}", "warning", f"a checkpoint is saved ahead of {told}")
-
     def _note(self) -> None:
         """Write down what a successor must know."""
-        now = self._noted = time.monotonic()
-        if self._running_since is not None:
-            self._memory.seconds, self._running_since = self._seconds(), now
+        self._noted = time.monotonic()
+        self._meter.note()
         self._memory.save(self._folder)
 
-    def _standing(self) -> dict[str, float]:
-        """What the heartbeat says of the limits, and of the guard that holds them on a rented pod."""
-        standing = self._limits.standing(self._billed())
-        if not self._limits.rented:
-            return standing
-        guard = found(self._folder)
-        if not guard.alive:
-            self._pulse.alert("guard_lost", "error", "the pod's guard is dead: nobody else ends the pod now")
-        self._limits = self._limits.at(guard.rate)
-        standing["hours"] = round(self._billed() / 3600, 4)
-        return standing if guard.proven is None else {**standing, "proven_s": round(guard.proven, 1)}
-
-    def _billed(self) -> float:
-        """How long it is paid for: on a rented pod since that began, else as long as the job has run."""
-        return self._seconds() + self._ahead
-
-    def _seconds(self) -> float:
-        """How long the job has run, over all supervisors."""
-        if self._running_since is None:
-            return self._memory.seconds
-        return self._memory.seconds + time.monotonic() - self._running_since
+    @property
+    def _limits(self) -> Limits:
+        """The limits as they are now."""
+        return self._meter.limits
