@@ -171,10 +171,15 @@ class StopJob(Wish):
 
     def warning(self, snapshot: Snapshot) -> str:
         """What the run would still have done."""
-        lines = [
-            f"Stop {listed(job.name for job in self.jobs(snapshot))} for good? A checkpoint is saved first."
-        ]
-        for job in self.jobs(snapshot):
+        watched = [job for job in self.jobs(snapshot) if job.attached]
+        ours = [job for job in self.jobs(snapshot) if not job.attached]
+        lines = []
+        if ours:
+            lines.append(f"Stop {listed(job.name for job in ours)} for good? A checkpoint is saved first.")
+        if watched:
+            lines.append(f"Stop watching {listed(job.name for job in watched)}?")
+            lines.append("It goes on where it runs, untouched; what was read stays here.")
+        for job in ours:
             if job.total_steps and job.current_step is not None:
                 left = max(0, job.total_steps - job.current_step)
                 lines.append(f"{left:,} of {job.total_steps:,} steps will not be trained.".replace(",", " "))

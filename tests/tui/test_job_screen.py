@@ -19,6 +19,7 @@ from tui.widgets.checkpoints import CheckpointList
 from tui.widgets.log_view import LogView
 from tui.widgets.machine import MachineView
 from tui.widgets.run_header import RunHeader
+from tui.wishes import StopJob
 
 
 def header(pilot: Pilot[None]) -> list[str]:
@@ -67,6 +68,27 @@ def test_a_machine_over_ssh_is_named(pod: object, place: str) -> None:
     job = a_job(provider="ssh", config={"pod": pod})
     drawn = RunHeader().draw(a_detail(job), 120).plain.split("\n")[0]
     assert f"· {place}  " in drawn
+
+
+async def test_of_a_run_that_is_only_watched_nothing_is_asked_and_none_of_it_stopped() -> None:
+    def watched(question: Question) -> Snapshot:
+        read = NOW - timedelta(seconds=4)
+        job = a_job(metadata={"attached": True}, last_heartbeat_at=None, updated_at=read)
+        return a_snapshot(job, question.view, guard_proven_at=None, checkpoints=())
+
+    desk = FakeDesk(watched)
+    async with PodiumApp(desk).run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        text = on_screen(pilot)
+        assert "last read 4 s ago" in text and "guard" not in text and "best checkpoint" not in text
+        await press(pilot, "R", "dollar_sign", "N")
+        assert len(pilot.app.screen_stack) == 1
+        await press(pilot, "s")
+        text = on_screen(pilot)
+        assert "Stop watching support-qwen-07?" in text and "untouched" in text
+        assert "will not be trained" not in text
+        await press(pilot, "y")
+        assert [type(wish) for wish in desk.wishes] == [StopJob]
 
 
 async def test_what_is_unknown_is_a_dash_and_never_a_zero() -> None:

@@ -193,6 +193,8 @@ class JobScreen(PodiumScreen):
         """Without a run, nothing; of the wishes, those that its state allows."""
         if self.detail is None:
             return False
+        if self.detail.job.attached and command in _OURS:
+            return False
         if command is CopySSH:
             return bool(ssh_command(self.detail.job, self.detail.shell))
         if command in (ChangeLearningRate, ChangeLimits):
@@ -407,6 +409,15 @@ class JobScreen(PodiumScreen):
             self.app.copy_to_clipboard(job_id)
             self.notify("Run's id copied.", timeout=2)
 
+
+_OURS: Final = (
+    wishes.PauseJob,
+    wishes.SaveNow,
+    wishes.LaunchAgain,
+    ChangeLearningRate,
+    ChangeLimits,
+)
+"""What can't be asked of a run that is only watched."""
 
 _CAPS: Final = {
     "max_hours": "hours that it may run at most",

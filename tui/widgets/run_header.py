@@ -118,7 +118,9 @@ def _state(detail: JobDetail, now: datetime | None, *, brief: bool) -> Content:
         ended = job.completed_at or job.failed_at
         return Content("  ").join([state, Content.styled(age(ended, now), QUIET)]) if ended else state
     if job.last_heartbeat_at is None:
-        return Content("  ").join([state, Content.styled("no sign of life yet", QUIET)])
+        read = job.attached and job.updated_at is not None
+        sign = f"last read {age(job.updated_at, now)}" if read else "no sign of life yet"
+        return Content("  ").join([state, Content.styled(sign, QUIET)])
     beat = age(job.last_heartbeat_at, now)
     if detail.link != "reconnecting":
         return Content("  ").join([state, Content.styled(f"♥ {beat}", QUIET)])
@@ -189,9 +191,9 @@ def _costs(detail: JobDetail, now: datetime | None, *, brief: bool) -> Iterator[
         if told := report_words(detail.reports, brief=brief):
             yield Content.styled(told, "$warning")
     yield _money(job, brief=brief)
-    if not _free(job):
+    if not _free(job) and (detail.checkpoints or not job.attached):
         yield _since_best(detail, brief=brief)
-    if job.status.live:
+    if job.status.live and not job.attached:
         yield guard_words(detail, now, brief=brief)
     if job.best_step is not None and not job.status.live:
         yield Content.assemble(("★ ", "$warning"), f"checkpoint {count(job.best_step)}")
