@@ -36,6 +36,7 @@ sys.path.insert(0, str(ROOT))
 
 from textual.pilot import Pilot
 
+from benchmarks.installed import compiled
 from engine.home import Home
 from engine.job.events import Event, EventType, Status, encode
 from engine.records import Job
@@ -238,6 +239,7 @@ def main() -> None:
     parser.add_argument("--reps", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    compiled()
     figures: dict[str, dict[str, float]] = {}
     for steps in given.steps:
         with tempfile.TemporaryDirectory() as folder:

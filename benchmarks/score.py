@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.installed import compiled
 
 
 def write_inputs(folder: Path, count: int) -> dict[str, Path]:
@@ -74,6 +77,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=int, default=10_000)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
+    compiled()
     with tempfile.TemporaryDirectory() as folder:
         inputs = write_inputs(Path(folder), options.checkpoints)
         result = {name: measure(path, options.checkpoints) for name, path in inputs.items()}

@@ -34,10 +34,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.installed import compiled
 from engine.home import Home
 from engine.job.events import Event, EventType, Status, encode
 from engine.records import Job
 from engine.store.sqlite import SQLiteStore
+from scorer import CheckpointMetrics, score
 
 BARE = """
 from textual.app import App
@@ -197,18 +199,30 @@ def a_home(folder: Path, points: int, lines: int, curves: int = 1) -> Home:
 
 
 def _events(points: int) -> Iterator[bytes]:
-    """Training steps, and an evaluation every thousandth, in deliveries of 20,000."""
+    """Training steps with four evaluated and scored checkpoints, in deliveries of 20,000."""
     batch = [encode(Event(1, START, 1, EventType.START, 0, {"total_steps": points, "config": {}}))]
+    seq = 1
+
+    def event(kind: EventType, step: int, data: dict[str, object], moment: datetime) -> None:
+        nonlocal seq
+        seq += 1
+        batch.append(encode(Event(seq, moment, 1, kind, step, data)))
+
     for step in range(1, points + 1):
         loss = 0.5 + 4 * math.exp(-step / (points / 20)) + 0.05 * math.sin(step)
         moment = START + timedelta(seconds=step / 4)
         data = {"loss": loss, "learning_rate": 1e-4, "grad_norm": 1.0}
-        batch.append(encode(Event(step + 1, moment, 1, EventType.TRAIN, step, data)))
-        if len(batch) == 20_000:
+        event(EventType.TRAIN, step, data, moment)
+        if step % (points // 4) == 0:
+            eval_loss = loss + 0.1
+            told = score(CheckpointMetrics(step, eval_loss, loss, True)).to_json()
+            at = {"epoch": step / points, "score": told}
+            event(EventType.EVAL, step, {"eval_loss": eval_loss, "train_loss": loss, **at}, moment)
+            kept = {"path": f"checkpoints/checkpoint-{step}", "bytes": 1000, "sha256": "ab" * 32, **at}
+            event(EventType.CHECKPOINT, step, kept, moment)
+        if len(batch) >= 20_000:
             yield b"".join(batch)
-            batch = []
-    data = {"eval_loss": 0.7, "train_loss": 0.5, "epoch": 1.0}
-    batch.append(encode(Event(points + 2, START, 1, EventType.EVAL, points, data)))
+            batch.clear()
     yield b"".join(batch)
 
 
@@ -356,6 +370,7 @@ def main() -> None:
     parser.add_argument("--size", default="120x40")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    compiled()
     numbers: dict[str, tuple[float, ...]] = {}
     for name, values in measure(args):
         numbers[name] = values

@@ -83,7 +83,7 @@ def take(
         trouble=trouble,
         family=question.family,
         archive_above=threshold(store),
-        suggested=_suggested(store, everything),
+        suggested=_suggested(store, everything) if question.suggest else None,
         filters=_texts(store.setting("filters")),
         columns=tuple(_strings(store.setting("columns"))),
     )

@@ -8,6 +8,7 @@ here: those about the screen are done here, a `Wish` goes to the desk, which ask
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,12 @@ if TYPE_CHECKING:
 
 PERIOD: Final = 0.25
 """The least time between two snapshots, seconds."""
+
+HELD: Final = 0.4
+"""How long the first picture waits for the first snapshot, seconds: an empty one before it costs time."""
+
+DRAWN: Final = 0.25
+"""How long it then waits for the curves, seconds."""
 
 COMPARED: Final = "compared_runs"
 """The setting with the ids of the runs that were seen beside another; `engine.snapshots` reads it."""
@@ -106,6 +113,7 @@ class PodiumApp(Commanding, App[None]):
         self._draft: Draft | None = None
         self._compared: set[str] = set()
         self._pulse = Pulse(self._take, PERIOD)
+        self._held = contextlib.ExitStack()
         for theme in themes.THEMES:
             self.register_theme(theme)
         # Chosen before the stylesheet is read, which would otherwise be read twice.
@@ -119,7 +127,9 @@ class PodiumApp(Commanding, App[None]):
     # The way down: store -> snapshot -> the screen in front.
 
     def on_mount(self) -> None:
-        """Show the first screen; the engine is opened after the first paint."""
+        """Show the first screen; the engine is opened once that is laid out."""
+        self._held.enter_context(self.batch_update())
+        self.set_timer(HELD, self._paint)
         if self._first != self.DEFAULT_MODE:
             self.switch_mode(self._first)
         self.call_after_refresh(self._begin)
@@ -156,8 +166,25 @@ class PodiumApp(Commanding, App[None]):
         if taken is not None and taken.alarms:
             self._ring(taken.alarms)
         if taken is not None and question is self.question:
-            self.snapshot = taken
+            first, self.snapshot = self.snapshot is None, taken
+            if first:
+                await self._show_first()
             await self._remember_compared(taken)
+
+    async def _show_first(self) -> None:
+        """The first picture has all that the first snapshot brings, the curves included."""
+        front = self.screen_stack[0]
+        if isinstance(front, PodiumScreen):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAWN):
+                    await front.drawn()
+        self._paint()
+
+    def _paint(self) -> None:
+        """Hold the first picture back no longer."""
+        self._held.close()
+        for screen in self.screen_stack[-1:]:  # there is none once the app has gone
+            screen.refresh()
 
     def _ring(self, alarms: Sequence[Alarm]) -> None:
         """Let the user hear what happened, as alerts.yaml wants it."""

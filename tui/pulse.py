@@ -22,6 +22,8 @@ class Pulse:
         self._period = period
         self._changed = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._rests = asyncio.Event()
+        self._rests.set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._told = False
         self._acting = False
@@ -31,9 +33,14 @@ class Pulse:
         """Is nothing due and nothing being done?"""
         return not (self._acting or self._changed.is_set())
 
+    async def done(self) -> None:
+        """Wait until nothing is due any more."""
+        await self._rests.wait()
+
     def mark(self, *, hurry: bool = False) -> None:
         """Something changed; `hurry` does not wait for the period's end (a key was pressed)."""
         self._changed.set()
+        self._rests.clear()
         if hurry:
             self._hurry.set()
 
@@ -57,6 +64,8 @@ class Pulse:
             self._acting = True
             await self._action()
             self._acting = False
+            if not self._changed.is_set():
+                self._rests.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._period):
                     await self._hurry.wait()

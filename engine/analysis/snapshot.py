@@ -187,7 +187,7 @@ class Snapshot:
             all is well.
         family: Are runs grouped by their model's family rather than by the exact model?
         archive_above: How much worse than the best a run must be to be offered for archiving.
-        suggested: A comparison that is worth a look: finished runs that were never compared.
+        suggested: A comparison that is worth a look, when asked: finished runs that were never compared.
         filters: The saved filters by name.
         columns: The columns that were chosen for the run list; none for the usual ones.
         alarms: What happened since the snapshot before.
@@ -225,6 +225,7 @@ class Question:
         extras: What of that run is looked at that is not read otherwise.
         statistic: Which value of a curve stands in the comparison.
         family: Group runs by their model's family rather than by the exact model?
+        suggest: Look for a comparison that is worth a look? Only who shows it asks: it reads all runs.
     """
 
     job_id: str | None = None
@@ -237,3 +238,4 @@ class Question:
     extras: frozenset[Extra] = frozenset()
     statistic: Statistic = "last"
     family: bool = False
+    suggest: bool = False

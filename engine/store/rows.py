@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from engine.job.events import Event, Status, parse_stamp
 from engine.records import Alert, Checkpoint, Gpu, HostSample, Job, SavedComparison, Trend
 from engine.store.values import StoredJson, count, finite, json_object, mapping, moment, real, text, words
-from scorer import Score
+
+if TYPE_CHECKING:
+    from scorer import Score
 
 JOB_COLUMNS: Final = tuple(field.name for field in fields(Job))
 JOB_SELECT: Final = ", ".join(JOB_COLUMNS)
@@ -94,8 +96,12 @@ def checkpoint_of(row: Sequence[Any]) -> Checkpoint:
 
 def score_of(stored: Mapping[str, Any]) -> Score | None:
     """A stored score as it was computed; None for what is none."""
+    if not stored:
+        return None
+    from scorer import Score
+
     try:
-        return Score.from_json(stored) if stored else None
+        return Score.from_json(stored)
     except ValueError:
         return None
 

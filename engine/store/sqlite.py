@@ -30,7 +30,6 @@ from engine.store.base import Action, Done, Ingested, Listener
 from engine.store.curves import CurveReader
 from engine.store.database import BUSY_SECONDS, Database
 from engine.store.examples import ExampleLosses, Losses
-from engine.store.ingest import offset, take_in
 from engine.store.roster import Roster
 from engine.store.rows import (
     JOB_COLUMNS,
@@ -162,6 +161,8 @@ class SQLiteStore:
 
     def offset(self, job_id: str, file: str) -> int:
         """How many bytes of that file of the job's folder have been taken in; 0 for a new one."""
+        from engine.store.ingest import offset
+
         with self._database.reading() as db:
             return offset(db, job_id, file)
 
@@ -171,6 +172,8 @@ class SQLiteStore:
         Raises:
             ValueError: `at` lies beyond the stored offset: a gap would be left.
         """
+        from engine.store.ingest import take_in  # half of the store, and the app starts with reading
+
         with self._database.writing() as db:
             done = take_in(db, job_id, lines, at)
         if done.events or done.bad_lines:

@@ -1,17 +1,25 @@
-"""How a run's checkpoints stand among each other, by the scorer and by nothing else."""
+"""How a run's checkpoints stand among each other, by the scorer and by nothing else.
+
+The scorer is loaded when there is something to choose from: the app starts without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from engine.records import Checkpoint
 from engine.store.examples import Losses
-from scorer import Score, Selection, select
+
+if TYPE_CHECKING:
+    from scorer import Score, Selection
 
 
 def best_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
     """The checkpoint that the score prefers of those that are there; None when none has numbers to go by."""
+    if not checkpoints:
+        return None
     best = selection_of(checkpoints).best
     return next((item for item in checkpoints if best is not None and item.score is best), None)
 
@@ -23,12 +31,18 @@ def selection_of(checkpoints: Sequence[Checkpoint], losses: Losses | None = None
         checkpoints: The checkpoints.
         losses: Of single eval examples, by step; with them, ties are told by pairs.
     """
+    from scorer import select
+
     there = [item for item in checkpoints if item.path is not None]
     return select(comparable(there or checkpoints), per_example=losses)
 
 
 def with_standing(checkpoints: Sequence[Checkpoint], losses: Losses | None = None) -> list[Checkpoint]:
     """The checkpoints, each told whether it is the best, has the lowest eval loss, or ties with the best."""
+    if not checkpoints:
+        return []
+    from scorer import select
+
     selection, lowest = selection_of(checkpoints, losses), select(comparable(checkpoints)).lowest_eval_loss
     return [
         replace(

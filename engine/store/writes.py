@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.records import Checkpoint
-from engine.store.projection import Projection
 from engine.store.pyramid import rebuild
 from engine.store.rows import CHECKPOINT_COLUMNS, checkpoint_of
 from engine.store.standing import best_of
 from engine.store.values import column
+
+if TYPE_CHECKING:
+    from engine.store.projection import Projection
 
 
 def write_job(db: sqlite3.Connection, job_id: str, columns: Mapping[str, Any]) -> None:

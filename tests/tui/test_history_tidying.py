@@ -380,7 +380,7 @@ async def test_a_real_store_is_tagged_noted_thinned_archived_by_rule_deleted_and
         await wish(run_wishes.RenameRun("poor-id", "renamed"))
         await wish(run_wishes.SaveFilter("mine", "tag:a"))
         await wish(run_wishes.ChooseColumns(("status", "note")))
-        snapshot = desk.take(Question())
+        snapshot = desk.take(Question(suggest=True))
         assert {job.name for job in snapshot.jobs} == {"good", "renamed"}
         assert all(job.tags == ("a", "b") for job in snapshot.jobs)
         assert (snapshot.filters, snapshot.columns) == ({"mine": "tag:a"}, ("status", "note"))
@@ -388,7 +388,7 @@ async def test_a_real_store_is_tagged_noted_thinned_archived_by_rule_deleted_and
         assert run_wishes.SaveFilter("mine", "tag:a").warning(snapshot) == ""
         assert snapshot.suggested is not None and snapshot.suggested.new == 2
         desk.remember("compared_runs", ["good-id", "poor-id"])
-        assert desk.take(Question()).suggested is None
+        assert desk.take(Question(suggest=True)).suggested is None
 
         question, done = await wish(run_wishes.KeepBest(("good-id", "poor-id"), 1))
         assert "Keep the best checkpoint of each run: frees 4.0 kB?" in question and "freed" in done

@@ -52,3 +52,11 @@ class PodiumScreen(Commanding, Screen[None]):
     def compose_body(self) -> ComposeResult:
         """The screen's own widgets."""
         raise NotImplementedError
+
+    async def drawn(self) -> None:
+        """Wait until the curves of the last snapshot are drawn; where there are none, not at all."""
+
+    def _compositor_refresh(self) -> None:
+        # Textual renders while updates are held too, and throws the result away.
+        if not self.app._batch_count:
+            super()._compositor_refresh()

@@ -107,6 +107,10 @@ class HistoryScreen(RunDialogs):
         yield RunLine()
         yield MarkedBar().data_bind(PodiumScreen.working)
 
+    def on_mount(self) -> None:
+        """What this screen suggests is looked for from now on."""
+        self.post_message(wishes.Ask(suggest=True))
+
     # What the commands are about
 
     def subject(self) -> tuple[str, ...]:

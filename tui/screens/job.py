@@ -185,6 +185,10 @@ class JobScreen(PodiumScreen):
         self.now = snapshot.taken_at if snapshot else None
         self.set_class(snapshot is not None and snapshot.job is None, "-nothing")
 
+    async def drawn(self) -> None:
+        """Wait for the chart that has the keys."""
+        await self.query_one(CurvesPane).chart.drawn()
+
     def subject(self) -> tuple[str, ...]:
         """The run on the screen."""
         return (self.detail.job.id,) if self.detail else ()

@@ -120,6 +120,10 @@ class Chart(Commanding, Widget, can_focus=True):
         """Is the last picture the newest that there can be?"""
         return self._pulse.idle
 
+    async def drawn(self) -> None:
+        """Wait until it is."""
+        await self._pulse.done()
+
     # What it is told
 
     def show(self, lines: Sequence[Line], marks: Sequence[Mark] = ()) -> None:

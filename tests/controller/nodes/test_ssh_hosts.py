@@ -156,7 +156,7 @@ async def test_a_laptop_that_dies_in_mid_launch_finds_both(
     monkeypatch.setattr(Starter, "_supervise", die)
     controller = await laptop.open(**LONG)
     launching = asyncio.create_task(controller.launch(hosts.spec(data)))
-    await comes(lambda: any("train" in types(folder) for folder in hosts.jobs(started)), "one of them at work")
+    await comes(lambda: any("train" in types(job) for job in hosts.jobs(started)), "one of them at work")
     launching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await launching
