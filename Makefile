@@ -26,7 +26,9 @@ run: $(RUN)
 test: $(DEV)
 	@$(MAKE) --no-print-directory check
 
+# The tests start Podium a thousand times: compiled once here, also where Python may not write bytecode itself.
 check: static
+	$(PY) -m compileall -q engine scorer tui tests
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 static:
@@ -39,6 +41,7 @@ wheel: $(DEV)
 
 clean:
 	rm -rf $(VENV) .node build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # Set-up talks to stderr, so that `make run | …` hands on the demo's result alone.
 PIP := $(PY) -m pip --disable-pip-version-check install -c constraints.txt
