@@ -304,7 +304,8 @@ def _about(spec: JobSpec, data: Data) -> Iterator[str]:
     if data.train is None:
         yield f"{words.count(len(data.luggage))} files, {words.size(data.size)}, are brought along"
         return
-    rows, held_out = len(data.train.rows), f"{spec.dataset.train_split:.0%} of them to train on"
+    rows, share = len(data.train.rows), words.percent(100 * spec.dataset.train_split)
+    held_out = f"{share} of them to train on"
     if data.eval is not None:
         held_out = f"{words.count(len(data.eval.rows))} more to evaluate on"
     yield f"{words.count(rows)} rows of format {data.train.format}, all fit for {spec.method}; {held_out}"

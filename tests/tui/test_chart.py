@@ -102,10 +102,10 @@ async def test_panning_stops_at_the_ends(app: PodiumApp, desk: FakeDesk) -> None
         assert low is not None
         assert high is not None
         assert abs((high - low) - 610) < 20
-        await press(pilot, *["left_square_bracket"] * 10)
+        await press(pilot, *["left_square_bracket"] * 6)
         assert asked(desk).low is None
         assert asked(desk).high is not None
-        await press(pilot, *["right_square_bracket"] * 20)
+        await press(pilot, *["right_square_bracket"] * 7)
         assert asked(desk).high is None
         assert asked(desk).low is not None
 
@@ -141,11 +141,11 @@ async def test_where_there_is_no_value_the_crosshair_reads_a_dash(app: PodiumApp
 
 async def test_the_crosshair_stays_on_the_picture(app: PodiumApp) -> None:
     async with looking_at_the_chart(app) as pilot:
-        await press(pilot, *["shift+left"] * 30)
+        await press(pilot, *["shift+left"] * 8)
         left = chart(pilot).cross
         await press(pilot, "left")
         assert chart(pilot).cross == left
-        await press(pilot, *["shift+right"] * 30)
+        await press(pilot, *["shift+right"] * 8)
         right = chart(pilot).cross
         await press(pilot, "l", "right")
         assert chart(pilot).cross == right > left
