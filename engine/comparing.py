@@ -15,6 +15,7 @@ from engine.store.base import Store
 
 if TYPE_CHECKING:
     from engine.analysis.comparison import Comparison, Statistic
+    from engine.analysis.correlation import Together
     from engine.analysis.page import Curves
 
 THRESHOLD: Final = "archive_above"
@@ -47,6 +48,7 @@ class _Compared:
 
 _read_of: WeakKeyDictionary[Store, dict[str, _Read]] = WeakKeyDictionary()
 _compared_of: WeakKeyDictionary[Store, _Compared] = WeakKeyDictionary()
+_together_of: WeakKeyDictionary[Store, Together] = WeakKeyDictionary()
 
 
 def comparison_of(
@@ -71,11 +73,12 @@ def comparison_of(
         archive_above: As in `compare`; None for what the user has set.
     """
     from engine.analysis.comparison import compare  # the screens start without it
+    from engine.analysis.correlation import Together
     from engine.analysis.families import group_of
 
     above = threshold(store) if archive_above is None else archive_above
     groups = {group_of(job, family) for job in jobs}
-    others = tuple(job for job in every if not job.deleted and group_of(job, family) in groups)
+    others = tuple(job for job in every if job.deleted_at is None and group_of(job, family) in groups)
     asked = (reference, statistic, above)
     last = _compared_of.get(store)
     if last and last.asked == asked and _same(last.jobs, jobs) and _same(last.others, others):
@@ -89,6 +92,7 @@ def comparison_of(
         summaries={job.id: _summaries(store, job) for job in jobs},
         statistic=statistic,
         others=others,
+        together=_together_of.setdefault(store, Together()),
     )
     _compared_of[store] = _Compared(tuple(jobs), others, asked, comparison)
     return comparison

@@ -67,7 +67,8 @@ def take(
     """
     now = datetime.now(UTC)
     everything = store.jobs(archived=True, deleted=True)
-    jobs = [job for job in everything if question.show_hidden or not (job.archived or job.deleted)]
+    hidden = question.show_hidden
+    jobs = [job for job in everything if hidden or (job.archived_at is None and job.deleted_at is None)]
     known = {job.id: job for job in everything}
     shown = known.get(question.job_id or "") or _first(jobs)
     compared = [known[job_id] for job_id in dict.fromkeys(question.compared) if job_id in known]

@@ -35,7 +35,7 @@ class Alarms:
         found: list[Alarm] = []
         for job in store.jobs(archived=True):
             followed = job.status.live and self._home.job(job.id).events.exists()
-            if job.replay or not (followed or job.id in self._seen):
+            if not (followed or job.id in self._seen) or job.replay:
                 continue
             known = self._seen.get(job.id)
             if known is None and self._first:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from engine.analysis.compared import (
     Cell,
@@ -41,6 +41,7 @@ def compare(
     summaries: Mapping[str, Mapping[str, MetricSummary]] | None = None,
     statistic: Statistic = "last",
     others: Sequence[Job] = (),
+    together: Callable[[Sequence[Job], str | None], tuple[Correlation, ...]] = correlations,
 ) -> Comparison:
     """Compare runs.
 
@@ -54,6 +55,7 @@ def compare(
         summaries: Each run's curves in four numbers, by job id and metric.
         statistic: Which of the four stands in the table.
         others: All runs of the model, to tell what changed together with the result.
+        together: Tells it.
 
     Raises:
         BadInput: There are no runs.
@@ -85,7 +87,7 @@ def compare(
         checkpoints={run.job.id: run.checkpoints for run in runs},
         statistic=statistic,
         metrics=tuple(dict.fromkeys(name for run in runs for name in run.summaries if is_curve(name))),
-        correlations=correlations(_all_of(jobs, others), advice.job_id),
+        correlations=together(_all_of(jobs, others), advice.job_id),
     )
 
 

@@ -47,6 +47,28 @@ def correlations(jobs: Sequence[Job], best_id: str | None) -> tuple[Correlation,
     return tuple(sorted(found, key=lambda item: (-abs(item.rho), item.key)))
 
 
+class Together:
+    """`correlations` with its last answer: which of the same runs are compared changes nothing of it."""
+
+    def __init__(self) -> None:
+        self._jobs: tuple[Job, ...] = ()  # kept, so that no other job can come by one's id
+        self._ids: frozenset[int] = frozenset()
+        self._like: tuple[str | None, ...] | None = None
+        self._found: tuple[Correlation, ...] = ()
+
+    def __call__(self, jobs: Sequence[Job], best_id: str | None) -> tuple[Correlation, ...]:
+        """As `correlations`."""
+        best = next((job for job in jobs if job.id == best_id), None)
+        like = None if best is None else _identity(best)
+        # Live ones do not count, and change all the time.
+        ended = tuple(job for job in jobs if not job.status.live)
+        ids = frozenset(map(id, ended))
+        if like is None or (ids, like) != (self._ids, self._like):
+            self._found = correlations(jobs, best_id)
+            self._jobs, self._ids, self._like = ended, ids, like
+        return self._found
+
+
 def spearman(xs: Sequence[float], ys: Sequence[float]) -> float | None:
     """Spearman's rank correlation; None where one side is the same everywhere or there are fewer than two."""
     # It loads decimals and fractions, which the first chart needs not wait for.

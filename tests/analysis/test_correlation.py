@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from engine.analysis.comparison import Correlation, compare
-from engine.analysis.correlation import correlations, ranks, spearman
+from engine.analysis.correlation import Together, correlations, ranks, spearman
 from engine.analysis.families import family_of
 from engine.job.events import Status
 from engine.records import Job
@@ -58,6 +59,17 @@ def test_runs_that_live_have_no_loss_or_cannot_be_compared_do_not_count() -> Non
         with_config(a_run(12, 0.1), training={"learning_rate": 1.0, "max_length": 512}),
     ]
     assert correlations([*jobs, *odd], "job-1") == correlations(jobs, "job-1")
+
+
+def test_the_last_answer_is_given_again_until_a_run_that_counts_changes() -> None:
+    together, jobs = Together(), sweep({1e-5: 0.5, 1e-4: 0.6, 1e-3: 0.9, 1e-2: 3.0})
+    first = together(jobs, "job-1")
+    assert first == correlations(jobs, "job-1")
+    live = with_config(a_run(9, 0.1, status=Status.RUNNING), training={"learning_rate": 1.0})
+    assert together([live, *jobs[::-1]], "job-2") is first
+    worse = [*jobs[:3], replace(jobs[3], best_eval_loss=0.1)]
+    assert together(worse, "job-1") == correlations(worse, "job-1") != first
+    assert together(worse, None) == ()
 
 
 def test_three_runs_or_no_best_run_say_nothing() -> None:

@@ -21,7 +21,7 @@ from tui.screens import comparison_commands as ask
 from tui.screens.base import PodiumScreen
 from tui.screens.comparison_dialogs import ComparisonDialogs
 from tui.widgets.chart import Chart
-from tui.widgets.comparison_words import how_many, nothing_yet, runs_in, what, which_metrics
+from tui.widgets.comparison_words import how_many, nothing_yet, what, which_metrics
 from tui.widgets.difference_table import DifferenceTable
 from tui.widgets.line_list import LineList
 from tui.widgets.metric_filter import MetricFilter
@@ -33,6 +33,7 @@ from tui.widgets.run_heading import RunHeading
 from tui.widgets.run_heads import RunHeads
 from tui.widgets.run_lines import Order
 from tui.widgets.run_picker import RunPicker
+from tui.widgets.run_scene import Kin
 from tui.widgets.title_line import TitleLine
 
 PANES: Final = {
@@ -81,6 +82,10 @@ class ComparisonScreen(ComparisonDialogs):
     _suggestion_of: tuple[Sequence[Job], tuple[Job, ...]] | None = None
     """The runs that were looked at last, and what of them is suggested."""
 
+    def __init__(self, *classes: str) -> None:
+        super().__init__(*classes)
+        self._kin = Kin()
+
     def compose_body(self) -> ComposeResult:
         """What is compared, its panes; or how to come to a comparison."""
         yield Static(classes="empty")
@@ -109,7 +114,8 @@ class ComparisonScreen(ComparisonDialogs):
         """Take in what is compared."""
         self.comparison = snapshot.compared if snapshot else None
         there = self.comparison is not None
-        self._runs = runs_in(snapshot, self.comparison) if snapshot and self.comparison else 0
+        if snapshot is not None and snapshot.compared is not None:
+            self._runs = len(self._kin.of(snapshot.compared.jobs, snapshot.jobs, snapshot.family))
         self._suggest()
         self.set_class(not there, "-nothing")
         if self.is_mounted:

@@ -10,7 +10,6 @@ from textual.content import Content
 from engine.analysis import format as words
 from engine.analysis.compared import STATISTICS
 from engine.analysis.comparison import Comparison
-from engine.analysis.families import group_of
 from engine.analysis.history import model_of
 from engine.analysis.snapshot import Snapshot
 from engine.records import Job, SavedComparison
@@ -56,12 +55,6 @@ def how_many(
         (f"■ {reference.number:02}", run_style(reference.number)),
         kept,
     )
-
-
-def runs_in(snapshot: Snapshot, comparison: Comparison) -> int:
-    """How many runs there are of the compared models, or of their families."""
-    groups = {group_of(job, snapshot.family) for job in comparison.jobs}
-    return sum(group_of(job, snapshot.family) in groups for job in snapshot.jobs)
 
 
 def which_metrics(comparison: Comparison, table: MetricTable) -> Content:

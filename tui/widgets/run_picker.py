@@ -10,15 +10,13 @@ from textual.message import Message
 from textual.reactive import reactive
 
 from engine.analysis.comparison import Comparison
-from engine.analysis.families import group_of
-from engine.analysis.history import model_of
 from engine.analysis.snapshot import Snapshot
 from engine.records import Job
 from tui import wishes
 from tui.commands import Command, Commanding
 from tui.widgets.line_list import LineList
 from tui.widgets.run_columns import INDENT, Plan, plan, row
-from tui.widgets.run_scene import Scene
+from tui.widgets.run_scene import Kin, Scene
 
 
 class TogglePicked(Command):
@@ -84,6 +82,7 @@ class RunPicker(Commanding, LineList):
         super().__init__(id=id)
         self._jobs: tuple[Job, ...] = ()
         self._scene: Scene | None = None
+        self._kin = Kin()
         self._digits, self._longest = 2, 0
 
     @property
@@ -123,12 +122,9 @@ class RunPicker(Commanding, LineList):
             self._jobs = ()
         else:
             compared, family = snapshot.compared.jobs, snapshot.family
-            ids, groups = {job.id for job in compared}, {group_of(job, family) for job in compared}
-            others = (job for job in snapshot.jobs if job.id not in ids and group_of(job, family) in groups)
-            self._jobs = (*compared, *others)
-            models = {model_of(job) for job in self._jobs}
-            known = {job.id: job for job in snapshot.jobs if model_of(job) in models}
-            every = {**known, **{job.id: job for job in compared}}
+            ids, kin = {job.id for job in compared}, self._kin.of(compared, snapshot.jobs, family)
+            self._jobs = (*compared, *(job for job in kin if job.id not in ids))
+            every = {job.id: job for job in (*kin, *compared)}
             scene = Scene.of(every.values(), snapshot.taken_at, self._scene)
             self._scene = replace(scene, archive_above=snapshot.archive_above)
         self._digits = max(2, len(str(max((job.number for job in self._jobs), default=0))))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from operator import is_
 
+from engine.analysis.families import group_of
 from engine.analysis.history import ModelRuns, by_model, model_of
 from engine.records import Job
 
@@ -66,6 +67,23 @@ class Scene:
         """How much higher its best eval loss is than its model's best, as a fraction; None when unknown."""
         runs = self.models.get(model_of(job))
         return runs.worse.get(job.id) if runs else None
+
+
+class Kin:
+    """The runs of the models, or families, that some runs are of; not looked for again among the same runs."""
+
+    def __init__(self) -> None:
+        self._jobs: Sequence[Job] = ()
+        self._groups: tuple[bool, frozenset[str]] | None = None
+        self._found: tuple[Job, ...] = ()
+
+    def of(self, some: Iterable[Job], jobs: Sequence[Job], family: bool) -> tuple[Job, ...]:
+        """They, in the order of `jobs`."""
+        groups = (family, frozenset(group_of(job, family) for job in some))
+        if groups != self._groups or not same(jobs, self._jobs):
+            self._found = tuple(job for job in jobs if group_of(job, family) in groups[1])
+            self._jobs, self._groups = jobs, groups
+        return self._found
 
 
 def _length(job: Job) -> int:
