@@ -145,17 +145,26 @@ class Dispatcher:
         wanting = [channel for channel in self._channels.values() if channel.wants(notice)]
         if not wanting or self._seen.again(notice):
             return
-        now = self._now()
+        passed = False
         for channel in wanting:
-            if self._rules.quiet is not None and self._rules.quiet.holds(notice, now):
-                self._record(Delivery(notice, channel.name), "quiet hours")
-            elif not self._buckets[channel.name].take(now.timestamp(), error=notice.severity == "error"):
+            if why := self._hindrance(notice, channel):
                 self._held[channel.name] = self._held.get(channel.name, 0) + 1
-                self._record(Delivery(notice, channel.name), "too many in a while")
-            elif len(self._waiting) >= _MOST:
-                self._record(Delivery(notice, channel.name), "too many wait")
+                self._record(Delivery(notice, channel.name), why)
             else:
                 self._waiting.append(Delivery(notice, channel.name, held=self._held.pop(channel.name, 0)))
+                passed = True
+        if not passed:
+            # Nobody was told: when it comes again, it is no repetition.
+            self._seen.forget(notice)
+
+    def _hindrance(self, notice: Notice, channel: Channel) -> str:
+        """Why a channel is not to get a notice now; empty when it is."""
+        now = self._now()
+        if self._rules.quiet is not None and self._rules.quiet.holds(notice, now):
+            return "quiet hours"
+        if not self._buckets[channel.name].take(now.timestamp(), error=notice.severity == "error"):
+            return "too many in a while"
+        return "too many wait" if len(self._waiting) >= _MOST else ""
 
     def _try(self, item: Delivery) -> None:
         """Make a delivery, or put it off."""

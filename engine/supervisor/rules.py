@@ -84,7 +84,7 @@ class Seen:
 
     def again(self, notice: Notice) -> bool:
         """Was the same, of the same cause, sent a while ago? If not, it counts as sent now."""
-        key, now = f"{notice.alert} {notice.cause}", notice.ts.timestamp()
+        key, now = _key(notice), notice.ts.timestamp()
         before = self.when.get(key)
         if before is not None and abs(now - before) < 60 * self.minutes:
             return True
@@ -93,6 +93,14 @@ class Seen:
         for old in list(self.when)[:-_MANY]:
             del self.when[old]
         return False
+
+    def forget(self, notice: Notice) -> None:
+        """It was not sent after all."""
+        self.when.pop(_key(notice), None)
+
+
+def _key(notice: Notice) -> str:
+    return f"{notice.alert} {notice.cause}"
 
 
 def quiet_of(told: Any) -> Quiet | None:

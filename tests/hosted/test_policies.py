@@ -239,3 +239,37 @@ def test_what_a_pod_reports_changes_progress_and_nothing_else(team: str) -> None
         assert db.execute("SELECT status FROM local_training_jobs WHERE id = %s", (JOB,)).fetchone() == (
             "failed",
         )
+
+
+def reported(team: str, *events: dict[str, Any]) -> None:
+    with acting(team, "anon") as db:
+        db.execute("SELECT report_events(%s, %s, %s)", (JOB, TOKEN, json.dumps(events)))
+
+
+def test_figures_that_are_added_to_a_step_join_its_row(team: str) -> None:
+    reported(
+        team,
+        event(10, step=20, loss=1.5, epoch=2, lr=0.1),
+        event(11, "metric", step=20, kind="train", loss_ptr=0.25, grad_norm=3),
+        event(12, "metric", step=20, kind="more", loss_ptr=0.5, f1="NaN"),
+        event(13, "metric", step=5, kind="eval", eval_loss=2.5, epoch=1),
+    )
+    reported(team, event(14, "metric", step=20, f2=0.75))
+    with psycopg.connect(team) as db:
+        found = db.execute(
+            "SELECT kind, step, epoch, train_loss, eval_loss, grad_norm, extra FROM local_training_metrics "
+            "WHERE step <> 10 ORDER BY step"
+        ).fetchall()
+    more = {"lr": 0.1, "loss_ptr": 0.5, "f1": "NaN", "f2": 0.75}
+    assert found == [("eval", 5, 1, None, 2.5, None, {}), ("train", 20, 2, 1.5, None, 3, more)]
+
+
+def test_an_event_that_comes_late_is_kept_and_takes_the_job_back_to_nothing(team: str) -> None:
+    reported(team, event(10, step=90, loss=0.5), event(12, "state", status="completed"))
+    reported(team, event(9, "state", status="running"), event(11, step=50, loss=2.0))
+    with psycopg.connect(team) as db:
+        assert db.execute(
+            "SELECT status, current_step, loss FROM local_training_jobs WHERE id = %s", (JOB,)
+        ).fetchone() == ("completed", 90, 0.5)
+        assert db.execute("SELECT count(*) FROM training_events WHERE seq >= 9").fetchone() == (4,)
+        assert db.execute("SELECT train_loss FROM local_training_metrics WHERE step = 50").fetchone() == (2,)

@@ -193,6 +193,21 @@ def test_a_flood_is_cut_off_and_its_size_told_while_errors_still_get_through(
     assert [told["error"] for told in post.told if not told["ok"]] == ["too many in a while"] * 18
 
 
+def test_what_quiet_hours_held_back_is_counted_and_is_no_repetition_in_the_morning(
+    there: Receiver, tmp_path: Path
+) -> None:
+    post = Post(tmp_path, [webhook(there.url)], rules=Rules(Quiet(11 * 60, 12 * 60 + 10)))
+    post.alert("loss_spike", "warning", "spike")
+    post.settle()
+    assert [told["error"] for told in post.told] == ["quiet hours"]
+    post.now = NOW + timedelta(minutes=15)
+    post.again()
+    for _ in range(2):
+        post.alert("loss_spike", "warning", "spike")
+    post.settle()
+    assert [(got.json()["alert"], got.json()["held_back"]) for got in there.got] == [("loss_spike", 1)]
+
+
 HOSTILE = (
     "@everyone <!channel> <@U1> [x](http://evil) **b** `c` \x1b]0;t\x07\x1b[2J\u202e https://evil/?q # h\nnew"
 )
