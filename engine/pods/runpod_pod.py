@@ -22,16 +22,17 @@ from engine.errors import NoSuchPod, PodError, PodLost, ProviderError
 from engine.home import Home
 from engine.job.events import Phase
 from engine.pods.base import Chunk, Completed
+from engine.pods.behind import Behind, Machines
 from engine.pods.patience import Patience
 from engine.pods.pins import Pins
-from engine.pods.placements import Placement, Placements, Seat
+from engine.pods.placements import Placement, Placements
 from engine.pods.prices import check_rate
 from engine.pods.provider import CreateRequest, Offer, Provider, Rented
 from engine.pods.rent import rent
 from engine.pods.ssh import SSHPod
-from engine.pods.ssh_address import SSHAddress
 from engine.pods.ssh_group import SSHGroup
 from engine.pods.ssh_start import Told
+from engine.pods.tenancy import Tenancy, seated
 
 Changed = Callable[[str, Rented, Placement], Awaitable[None]]
 """Told of a job's pod when it is known, or changes."""
@@ -86,9 +87,9 @@ class RunPodPod:
     ) -> None:
         self.placement, self._placements, self._home = placement, placements, home
         self._provider, self._patience = provider, patience
-        self._told, self._changed, self._options = told, changed, options
-        self._ssh: SSHPod | SSHGroup | None = None
-        self._reached: list[SSHAddress] = []
+        self._tenancy = Tenancy(provider, placement.name, placement.nodes)
+        self._told, self._changed = told, changed
+        self._behind = Behind(home, placements, told, options)
         self._checked = False
         """Was its address looked up since the connection was lost?"""
         self._guard = asyncio.Lock()
@@ -177,46 +178,24 @@ class RunPodPod:
         for wait in self._patience.looks:
             if wait:
                 await self._patience.sleep(wait)
-            pod = await self._look(pod_id)
+            pod = await self._tenancy.look(pod_id)
             if pod is not None and not pod.gone:
                 return pod
             if pod is not None:
                 break
             # What is not known may be too new to be: one that was wrongly given up would bill on.
         else:
-            if (listed := await self._listed(pod_id)) is not None:
+            if (listed := await self._tenancy.listed(pod_id)) is not None:
                 return listed
         await self._gone("its pod has ended: what had arrived here is kept")
         raise NoSuchPod(self.placement.ending)
-
-    async def _listed(self, pod_id: str) -> Rented | None:
-        """A pod that the account has all the same: who gives it up on one wrong answer lets it bill."""
-        if self.placement.nodes > 1:
-            return None
-        there = (pod for pod in await self._provider().list() if pod.id == pod_id and not pod.gone)
-        return next(there, None)
-
-    async def _look(self, pod_id: str) -> Rented | None:
-        if self.placement.nodes == 1:
-            return await self._provider().get(pod_id)
-        cluster = await self._provider().cluster(pod_id)
-        return cluster.as_pod() if cluster else None
-
-    async def _named(self) -> Rented | None:
-        """What bears the job's name; of a cluster all its pods are looked at."""
-        name = self.placement.name
-        if self.placement.nodes > 1:
-            ids = [found.id for found in await self._provider().clusters() if found.name == name]
-            return await self._look(ids[0]) if ids else None
-        there = [pod for pod in await self._provider().list() if pod.name == name and not pod.gone]
-        return there[0] if there else None
 
     async def _by_name(self) -> Rented:
         """The pod that was asked for when the laptop died; it may take a moment until it is listed."""
         for wait in self._patience.looks:
             if wait:
                 await self._patience.sleep(wait)
-            if (there := await self._named()) is not None:
+            if (there := await self._tenancy.named()) is not None:
                 return there
         why = "the launch was interrupted before a machine came: nothing bills"
         await self._never_came(why)
@@ -224,7 +203,7 @@ class RunPodPod:
 
     # ------------------------------------------------------------------ reaching
 
-    async def ready(self) -> SSHPod | SSHGroup:
+    async def ready(self) -> Machines:
         """Wait until a command on it succeeds; of several machines, on each.
 
         Raises:
@@ -255,7 +234,7 @@ class RunPodPod:
         """GPUs of a machine, by the spec."""
         return self.placement.pod.rent.gpu_count if self.placement.pod.rent else 1
 
-    async def _with_gpus(self, ssh: SSHPod | SSHGroup) -> None:
+    async def _with_gpus(self, ssh: Machines) -> None:
         """See that it has the GPUs that are paid for."""
         machines = ssh.machines if isinstance(ssh, SSHGroup) else (ssh,)
         for done in await asyncio.gather(*(machine.run(_READY, timeout=_LOOK) for machine in machines)):
@@ -294,11 +273,11 @@ class RunPodPod:
         found = await self._reach()
         return found if isinstance(found, SSHGroup) else None
 
-    async def _reach(self) -> SSHPod | SSHGroup:
+    async def _reach(self) -> Machines:
         """What is behind the pod; the provider is asked again after a loss."""
         async with self._guard:
-            if self._ssh is not None and self._checked:
-                return self._ssh
+            if self._behind.machines is not None and self._checked:
+                return self._behind.machines
             known = self.placement.address
             try:
                 pod = await self.find()
@@ -308,7 +287,7 @@ class RunPodPod:
                 if known is None:
                     raise
                 # A provider that is down must not cut off a pod that is up.
-                return await self._behind()
+                return await self._behind.of(self.placement)
             if known is None and pod.price_per_hour not in (None, 0, self.placement.price_per_hour):
                 await self._know(pod)
                 await self._check_rate(pod)
@@ -321,67 +300,22 @@ class RunPodPod:
                 state = _STATES.get(pod.status, f"is {pod.status}, and has no address yet")
                 lost = _Failed if pod.status == "error" else PodLost
                 raise lost(f"pod {pod.id} {state}")
-            seats = self._seats(pod)
+            seats = seated(self.placement, pod)
             started = pod.started_at or self.placement.started_at
             if (pod.ssh, seats, started) != (known, self.placement.seats, self.placement.started_at):
                 await self._keep(address=pod.ssh, seats=seats, started_at=started)
             self._checked = True
-            return await self._behind()
+            return await self._behind.of(self.placement)
 
     def _started_anew(self, pod: Rented) -> bool:
         """Was it stopped and started while nobody here looked? The provider says so, nobody on the way."""
         before = self.placement.started_at
         return before is not None and pod.started_at is not None and pod.started_at != before
 
-    def _seats(self, pod: Rented) -> tuple[Seat, ...]:
-        """Where each of several machines is now; one that is missing is where it was."""
-        if self.placement.nodes == 1:
-            return ()
-        before = {seat.pod_id: seat for seat in self.placement.seats}
-        found = {
-            each.rank: Seat(pod_id=each.id, address=each.ssh, private_ip=each.private_ip)
-            for each in pod.members
-            if each.ssh
-        }
-        order = list(before.values()) or [found[rank] for rank in range(self.placement.nodes)]
-        now = {seat.pod_id: seat for seat in found.values()}
-        return tuple(now.get(seat.pod_id, seat) for seat in order)
-
-    async def _behind(self) -> SSHPod | SSHGroup:
-        """The machines where they are known to be, connected to anew where they have moved."""
-        placement, address = self.placement, self.placement.address
-        assert address is not None
-        seats = placement.seats or (Seat(pod_id=self.id, address=address),)
-        key = str(self._placements.key(placement.job_id))
-        wanted = [SSHAddress(seat.address.host, seat.address.user, seat.address.port, key) for seat in seats]
-        if self._ssh is None or wanted != self._reached:
-            if self._ssh is not None:
-                await self._ssh.close()
-            machines = [self._machine(seat.pod_id, at) for seat, at in zip(seats, wanted, strict=True)]
-            self._reached = wanted
-            self._ssh = self._group(machines) if placement.nodes > 1 else machines[0]
-        return self._ssh
-
-    def _group(self, machines: Sequence[SSHPod]) -> SSHGroup:
-        address, port = self.placement.meeting
-        there = address or self.placement.seats[0].private_ip
-        return SSHGroup(machines, self._home, address=there, port=port)
-
-    def _machine(self, pod_id: str, address: SSHAddress) -> SSHPod:
-        return SSHPod(
-            pod_id,
-            address,
-            self._home,
-            python=self.placement.pod.python,
-            root=self.placement.pod.folder,
-            told=self._told,
-            **self._options,
-        )
-
     @property
     def trouble(self) -> str:
         """Which of several machines nothing is heard of, one line; empty when all is well."""
-        return self._ssh.trouble if isinstance(self._ssh, SSHGroup) else ""
+        return self._behind.trouble
 
     # ------------------------------------------------------------------ ending
 
@@ -409,10 +343,7 @@ class RunPodPod:
         with contextlib.suppress(PodError):
             # A disk that is full keeps no pod alive.
             await self._keep(ending=why, pod_id=pod.id)
-        if self.placement.nodes > 1:
-            await self._provider().terminate_cluster(pod.id)
-        else:
-            await self._provider().terminate(pod.id)
+        await self._tenancy.terminate(pod.id)
         await self._gone(why)
 
     async def _never_came(self, why: str) -> None:
@@ -494,7 +425,7 @@ class RunPodPod:
         """Copy a file or a folder from the pod."""
         await self._through(lambda ssh: ssh.get(remote, local))
 
-    async def _through(self, work: Callable[[SSHPod | SSHGroup], Awaitable[T]]) -> T:
+    async def _through(self, work: Callable[[Machines], Awaitable[T]]) -> T:
         """Do something on the machine; after a loss its address is looked up anew."""
         ssh = await self._reach()
         try:
@@ -505,6 +436,4 @@ class RunPodPod:
 
     async def close(self) -> None:
         """Let go of the connection; what runs on the pod goes on, and bills."""
-        ssh, self._ssh = self._ssh, None
-        if ssh is not None:
-            await ssh.close()
+        await self._behind.close()
