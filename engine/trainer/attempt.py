@@ -57,8 +57,17 @@ class Attempt:
 
     def leaving(self) -> bool:
         """Has any rank been asked to save and leave? All must ask at the same time."""
-        self.stop.requested = self.ranks.any(self.stop.requested)[0]
-        return self.stop.requested
+        return self.agreed()[0]
+
+    def agreed(self, *flags: bool) -> list[bool]:
+        """`leaving`, and which other flags some rank has raised; all must ask at the same time.
+
+        A signal that comes meanwhile is none that the ranks agreed on: it is kept for the next time.
+        """
+        found = self.ranks.any(self.stop.requested, *flags)
+        if found[0]:
+            self.stop.requested = True
+        return found
 
     def restore(self, progress: Progress) -> None:
         """Go on from a checkpoint's progress, with what was learnt about memory before and since."""

@@ -66,10 +66,10 @@ class Reporter(_Base):
         folder, step = self.attempt.folder, state.global_step
         if self.attempt.looks_closely_at(step):
             self._tell_lengths(step)
-        ranks, stop = self.attempt.ranks, self.attempt.stop
+        ranks = self.attempt.ranks
         waiting = (ranks.leads and folder.has_request(name) for name in ("save", "learning_rate"))
-        stop.requested, save, rate = ranks.any(stop.requested, *waiting)
-        if stop.requested:
+        leave, save, rate = self.attempt.agreed(*waiting)
+        if leave:
             control.should_save = control.should_training_stop = True
             return
         if save:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from engine.job.folder import JobFolder
 from engine.trainer import checkpoints
+from engine.trainer.distributed import Ranks
+from engine.trainer.stop import StopRequest
 from tests.trainer import jobs
 
 pytestmark = pytest.mark.training
@@ -45,6 +49,26 @@ def test_a_new_learning_rate_survives_a_resume(tmp_path: Path) -> None:
     jobs.run_here(folder, 2)
     assert jobs.events(folder, "start")[-1].data["resumed_from"] == "checkpoint-8"
     assert jobs.by_step(folder, "train", "learning_rate", "loss") == whole
+
+
+def test_a_sigterm_that_comes_while_the_ranks_agree_is_not_forgotten(
+    job: JobFolder, sigterm: StopRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They agreed on what was before it: it counts at the next step."""
+    agree = Ranks.any
+    sent: list[int] = []
+
+    def interrupted(self: Ranks, *flags: bool) -> list[bool]:
+        found = agree(self, *flags)
+        if jobs.events(job, "train") and not sent:
+            sent.append(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return found
+
+    monkeypatch.setattr(Ranks, "any", interrupted)
+    jobs.run_here(job, 1, sigterm)
+    assert sent and max(checkpoints.steps(job)) == 4
+    assert not jobs.events(job, "result")
 
 
 @pytest.mark.parametrize("value", ["fast", -1, None, float("1e400")])
