@@ -17,7 +17,7 @@ from typing import Final
 from engine.errors import TrainingError
 from engine.job.events import EventType, EventWriter, Status
 from engine.job.folder import JobFolder
-from engine.trainer import failures, log
+from engine.trainer import failures, loading, log
 from engine.trainer.distributed import AGAIN, FAILED_FOR_GOOD, LOST, Again, Ranks, faltered
 from engine.trainer.stop import StopRequest
 from engine.trainer.writers import writer
@@ -53,6 +53,7 @@ def main(arguments: list[str]) -> int:
 
 def _run(folder: JobFolder, events: EventWriter, ranks: Ranks) -> int:
     stop = StopRequest.on_sigterm()
+    loading.begin()
     try:
         from engine.trainer.run import run
 
@@ -66,6 +67,8 @@ def _run(folder: JobFolder, events: EventWriter, ranks: Ranks) -> int:
         if failure is None:
             raise
         return _give_up(failure, events, ranks)
+    finally:
+        loading.end()
     return 0
 
 

@@ -39,7 +39,7 @@ class Diverged(Exception):
     def __init__(self, alarm: str, evidence: str, step: int, rate: float) -> None:
         super().__init__(evidence)
         self.alarm = alarm
-        self.evidence = evidence
+        self.evidence = evidence.rstrip(".")
         self.step = step
         self.rate = rate
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from engine.errors import BadDataset, BadSpec, PodiumError, TrainingError
 from engine.job.folder import JobFolder
@@ -26,6 +27,10 @@ _OUT_OF_MEMORY = (
 )
 
 
+_OUTSIDE = ("index out of range in self", "device-side assert triggered")
+"""What torch says on a CPU and on a GPU of an index that a table lacks."""
+
+
 def classify(error: BaseException, folder: JobFolder) -> TrainingError | None:
     """The permanent failure that an exception means; None for a crash."""
     if isinstance(error, TrainingError):
@@ -40,6 +45,22 @@ def classify(error: BaseException, folder: JobFolder) -> TrainingError | None:
         if found := _classify_one(cause, folder):
             return found
     return None
+
+
+@contextmanager
+def refusals(folder: JobFolder) -> Iterator[None]:
+    """Where libraries look at what they are given: a ValueError is their refusal, which would come again.
+
+    Raises:
+        TrainingError: Of kind `spec`, with what the library says.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if classify(error, folder) is not None:
+            raise
+        advice = "Change the setting or the data that it names."
+        raise TrainingError("spec", f"this can't be trained ({first_line(error)})", advice) from error
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -84,6 +105,12 @@ def _classify_one(error: BaseException, folder: JobFolder) -> TrainingError | No
         )
     if isinstance(error, ValueError) and str(error).startswith("Target modules"):
         return TrainingError("model", first_line(error).rstrip("."), "Correct lora.target_modules.")
+    if any(text in str(error) for text in _OUTSIDE):
+        return TrainingError(
+            "model",
+            f"a token or a position lies outside of what the model knows ({first_line(error)})",
+            "Use the model's own tokenizer, and a training.max_length that the model has positions for.",
+        )
     if isinstance(error, PermissionError):
         return TrainingError(
             "permission",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import TrainingError
 from engine.job.events import EventType, Phase
-from engine.trainer import checkpoints, divergence, gradients, log, memory
+from engine.trainer import checkpoints, divergence, failures, gradients, log, memory
 from engine.trainer.attempt import Attempt
 from engine.trainer.lengths import longest, token_counts
 from engine.trainer.meter import seen
@@ -100,6 +100,27 @@ class PodiumTrainer(_Base):
     def create_model_card(self, *arguments: Any, **options: Any) -> None:
         """No card in every checkpoint: TRL would write one that knows nothing of this job."""
 
+    def _load_from_checkpoint(self, *arguments: Any, **options: Any) -> None:
+        """Weights from a checkpoint; those of another model or of other adapters are an error."""
+        try:
+            super()._load_from_checkpoint(*arguments, **options)
+        except (RuntimeError, ValueError) as error:
+            if failures.out_of_memory(error):
+                raise
+            raise _other("model", "model", error) from error
+
+    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
+        """Likewise; an optimizer of another kind takes the state in, and fails at its first step."""
+        try:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        except (RuntimeError, ValueError, KeyError) as error:
+            if failures.out_of_memory(error):
+                raise
+            raise _other("spec", "optimizer", error) from error
+        optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)
+        if lacking := [name for name in optimizer.defaults if name not in optimizer.param_groups[0]]:
+            raise _other("spec", "optimizer", KeyError(lacking[0]))
+
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """A checkpoint that does not fit the model is an error; tied weights are saved once and fit."""
         tied = getattr(self.model, "all_tied_weights_keys", None) or {}
@@ -162,6 +183,17 @@ class PodiumTrainer(_Base):
         saved = checkpoints.publish(written, attempt.folder, step, score, self.state.epoch)
         announce(attempt, saved)
         rotate(attempt)
+
+
+def _other(kind: str, what: str, error: Exception) -> TrainingError:
+    """A checkpoint that the job, as it is now, can't go on from."""
+    # Where the first line is a heading, the second one says what does not fit.
+    reason = str(error).strip().partition(":\n")[2].strip() or str(error)
+    return TrainingError(
+        kind,
+        f"the checkpoint does not fit the {what} ({reason.splitlines()[0][:200]})",
+        "Take back what was changed in the spec since it was saved, or start a new job.",
+    )
 
 
 def announce(attempt: Attempt, saved: checkpoints.Checkpoint) -> None:

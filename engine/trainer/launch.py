@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from engine.trainer import log
+from engine.trainer import loading, log
 from engine.trainer.distributed import AGAIN, FAILED_FOR_GOOD, LOST
 
 _MEETING: Final = 900
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", help="the job's folder")
     options = parser.parse_args(argv)
     _pass_sigterm_on()
+    loading.begin()
     try:
         if options.node > 0:
             _await_first(options.address, options.port, options.node)
@@ -52,6 +53,7 @@ def _launch(options: argparse.Namespace, scratch: str) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    loading.end()
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // options.processes)))
     static = options.nodes > 1
     if static and (name := _interface(options.address)) is not None:

@@ -31,6 +31,19 @@ def token_counts(rows: Any) -> Any | None:
     return lengths
 
 
+def highest_token(rows: Any) -> int | None:
+    """The highest token of a tokenized dataset; None where it isn't tokenized."""
+    import pyarrow.compute
+
+    names = [name for name in getattr(rows, "column_names", None) or () if name in _TOKENS]
+    if not names or len(rows) == 0:
+        return None
+    highest = [
+        pyarrow.compute.max(pyarrow.compute.list_flatten(rows.data.column(name))).as_py() for name in names
+    ]
+    return max((token for token in highest if token is not None), default=None)
+
+
 def longest(lengths: Any, count: int) -> list[int]:
     """The places of the largest of some lengths, the largest first; of equal ones the first."""
     import numpy

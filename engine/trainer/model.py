@@ -12,7 +12,7 @@ from typing import Any, Final
 from engine.errors import TrainingError
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
-from engine.trainer import build, failures
+from engine.trainer import build, failures, fit
 
 _DTYPES: Final = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
@@ -35,7 +35,9 @@ def load(spec: JobSpec, folder: JobFolder, rows: list[dict[str, Any]]) -> tuple[
     revision = spec.model.revision
     if spec.model.build is not None:
         source, revision = str(built(spec, folder, rows)), None
-    return _model(spec, source, revision), load_tokenizer(spec, source, revision)
+    loaded = _model(spec, source, revision)
+    fit.check_adapters(spec, loaded)
+    return loaded, load_tokenizer(spec, source, revision)
 
 
 def built(spec: JobSpec, folder: JobFolder, rows: list[dict[str, Any]]) -> Path:
@@ -81,6 +83,12 @@ def load_tokenizer(spec: JobSpec, source: str, revision: str | None) -> Any:
     tokenizer = _loaded(AutoTokenizer, "tokenizer", spec, source, revision)
     if spec.model.chat_template is not None:
         tokenizer.chat_template = spec.model.chat_template
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is None:
+        raise TrainingError(
+            "tokenizer",
+            f"{source}: the tokenizer has no token that ends a text, nor one to fill rows up with",
+            "Set eos_token in its tokenizer_config.json.",
+        )
     return tokenizer
 
 

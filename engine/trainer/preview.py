@@ -18,6 +18,7 @@ from engine.job import dataset
 from engine.job.dataset import Dataset
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
+from engine.trainer import loading
 
 ROWS: Final = 3
 """How many rows are shown."""
@@ -31,11 +32,14 @@ Runs = list[dict[str, Any]]
 def main(arguments: list[str]) -> int:
     """DATA METHOD MODEL [MAX_LENGTH] → one JSON object: `samples`, `too_long`; or `error` and `advice`."""
     data, method, model, *rest = arguments
+    loading.begin()
     with tempfile.TemporaryDirectory() as place:
         try:
             told = preview(Path(data), method, model, Path(place), int(rest[0]) if rest else None)
         except PodiumError as error:
             told = {"error": error.what, "advice": error.advice}
+        finally:
+            loading.end()
     sys.stdout.write(json.dumps(told) + "\n")
     return 0 if "samples" in told else 2
 

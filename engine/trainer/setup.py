@@ -14,7 +14,7 @@ from engine.errors import BadDataset
 from engine.job import dataset
 from engine.job.events import EventType
 from engine.job.spec import JobSpec
-from engine.trainer import checkpoints, log, speed
+from engine.trainer import checkpoints, failures, fit, loading, log, speed
 from engine.trainer.attempt import Attempt
 from engine.trainer.code import code_sha256
 from engine.trainer.machine import Machine, adapt
@@ -92,6 +92,8 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
     from engine.trainer.reporter import Reporter
     from engine.trainer.too_long import too_long
 
+    build_trainer = methods.builder(attempt.spec)
+    loading.end()
     ranks = attempt.ranks
     if attempt.spec.model.build is not None:
         base = ranks.lead_does(lambda: model.built(attempt.spec, attempt.folder, data.train))
@@ -106,10 +108,12 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
     common |= sharding.arguments(attempt.spec, ranks, machine)
     if not ranks.leads:
         common["output_dir"] = str(checkpoints.staging(attempt.folder, f"rank-{ranks.rank}"))
-    build_trainer = methods.builder(attempt.spec)
-    trainer = build_trainer(
-        methods.Ingredients(attempt.spec, loaded, tokenizer, data.train, data.eval, data.format, common)
-    )
+    job = methods.Ingredients(attempt.spec, loaded, tokenizer, data.train, data.eval, data.format, common)
+    with failures.refusals(attempt.folder):
+        trainer = build_trainer(job)
+    fit.check_tokens(trainer)
+    if ranks.leads and resumed is None and (warning := fit.beyond_positions(attempt.spec, trainer)):
+        attempt.alert("dataset", warning, "warning")
     trainer.attempt = attempt
     if choices.padding == "flat":
         speed.flatten(trainer)
@@ -166,8 +170,14 @@ def _tell(
     """The `start` event; returns the number of optimizer steps in all."""
     total_steps, total_epochs = _length(trainer)
     counts = {"train": len(trainer.train_dataset), "eval": len(trainer.eval_dataset)}
+    from engine.trainer.card import started
     from engine.trainer.model import tokenizer_sha256
 
+    if attempt.ranks.leads and resumed is not None:
+        before = started(attempt.folder.events).get("data_sha256", data.sha256)
+        if before != data.sha256:
+            message = f"not the rows that {resumed.path.name} was trained on; going on with them"
+            attempt.alert("dataset", f"{attempt.folder.dataset.name}: {message}", "warning")
     model = trainer.model
     parameters = {"total": model.num_parameters(), "trainable": model.num_parameters(only_trainable=True)}
     attempt.events.append(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cli.recorded import told
+from tests.processes import events_of
 
 pytestmark = pytest.mark.training
 
@@ -61,10 +62,17 @@ def test_both_runs_complete_and_differ_in_their_learning_rate(jobs: list[dict[st
     assert len({job["base_model"] for job in jobs}) == 1
 
 
-def test_they_overfit_so_that_the_best_checkpoint_is_not_the_last(jobs: list[dict[str, Any]]) -> None:
+def test_they_learn_and_then_overfit_so_that_the_best_checkpoint_is_not_the_last(
+    place: Path, jobs: list[dict[str, Any]]
+) -> None:
     for job in jobs:
         assert 0 < job["best_step"] < job["total_steps"]
         assert job["best_eval_loss"] < job["final_eval_loss"]
+        told_there = events_of(place / "home" / "jobs" / job["id"] / "events.jsonl")
+        losses = [event.data["eval_loss"] for event in told_there if event.type == "eval"]
+        assert len(losses) == 18
+        assert losses[0] > 5.5 and min(losses) < 4.7
+    assert jobs[0]["best_step"] >= 100
 
 
 def test_the_score_of_the_best_checkpoint_comes_with_its_parts(jobs: list[dict[str, Any]]) -> None:

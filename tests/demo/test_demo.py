@@ -1,4 +1,4 @@
-"""The demo's data and its two runs: real, the same every time, and worth watching."""
+"""The demo's data and its two runs: real, and the same every time; tests/cli/test_demo.py runs them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from engine.demo import demo_specs, make_dataset, recordings
 from engine.demo.data import EVAL_ROWS, TRAIN_ROWS
 from engine.job import dataset
 from engine.job.events import decode
-from engine.job.folder import JobFolder, write_json
 from engine.job.spec import JobSpec
-from tests.trainer import jobs
 
 
 @pytest.fixture(scope="module")
@@ -94,24 +92,6 @@ def test_the_two_runs_differ_in_nothing_but_name_and_learning_rate(data: Path) -
     assert first == second
     assert first["dataset"]["path"] == str(data)
     json.dumps(first)
-
-
-@pytest.mark.training
-def test_the_first_run_learns_then_overfits_so_that_the_best_checkpoint_is_not_the_last(
-    data: Path, tmp_path: Path
-) -> None:
-    folder = JobFolder(tmp_path / "job")
-    folder.create()
-    write_json(folder.spec, demo_specs(data)[0].to_json())
-    folder.dataset.write_bytes(data.read_bytes())
-    jobs.run_here(folder)
-    result = jobs.events(folder, "result")[0].data
-    losses = [loss for (loss,) in jobs.by_step(folder, "eval", "eval_loss").values()]
-    assert len(losses) == 18
-    assert losses[0] > 5.5
-    assert min(losses) < 4.7
-    assert losses[-1] > min(losses)
-    assert 100 <= result["best_step"] < 360
 
 
 def test_the_recorded_runs_are_those_of_the_demo_finished_and_small() -> None:

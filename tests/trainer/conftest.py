@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,31 @@ def by_method(tmp_path_factory: pytest.TempPathFactory) -> ByMethod:
         return folder
 
     return trained_by
+
+
+@pytest.fixture(scope="module")
+def trained_as(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], JobFolder]:
+    """An uninterrupted run of each of the module's `KINDS`, trained when it is asked for first."""
+    module = request.module
+
+    @cache
+    def train(kind: str) -> JobFolder:
+        place = tmp_path_factory.mktemp(kind) / "whole"
+        folder = jobs.make_job(place, module.KINDS[kind], getattr(module, "ROWS", None))
+        jobs.run_here(folder)
+        return folder
+
+    return train
+
+
+@pytest.fixture(params=["full", "lora"])
+def whole(
+    request: pytest.FixtureRequest, trained_as: Callable[[str], JobFolder]
+) -> tuple[JobFolder, dict[str, Any]]:
+    """An uninterrupted run, and what it changes in the tiny job."""
+    return trained_as(request.param), request.module.KINDS[request.param]
 
 
 @pytest.fixture(autouse=True)

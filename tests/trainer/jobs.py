@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from engine.job import dataset
 from engine.job.events import Event, EventWriter, decode
@@ -104,6 +107,22 @@ def run_here(folder: JobFolder, attempt: int = 1, stop: StopRequest | None = Non
 
     with EventWriter(folder.events, attempt) as writer:
         run(folder, writer, stop or StopRequest())
+
+
+def signal_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send this process SIGTERM when training reaches a step, once."""
+    from engine.trainer.reporter import Reporter
+
+    original = Reporter.on_step_end
+    sent: list[int] = []
+
+    def on_step_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == step and not sent:
+            sent.append(step)
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(self, args, state, control, **kwargs)
+
+    monkeypatch.setattr(Reporter, "on_step_end", on_step_end)
 
 
 def attempt_at(folder: JobFolder) -> Attempt:

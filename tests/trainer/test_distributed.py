@@ -93,9 +93,11 @@ def once(folder: JobFolder, type: str) -> None:
     assert len(steps) == len(set(steps)), f"{type} events came twice: {steps}"
 
 
-def forked(warm: Nursery) -> dict[str, str]:
-    """The environment in which ranks are forked from a process that has loaded torch."""
-    return {**warm.environment, "PYTHONPATH": os.pathsep.join([warm.environment["PYTHONPATH"], str(ROOT)])}
+def forked(warm: Nursery, patch: Path | None = None) -> dict[str, str]:
+    """The environment in which ranks are forked from a process that has loaded torch and a patch."""
+    patched = {"PODIUM_TEST_PATCH": str(patch)} if patch is not None else {}
+    path = os.pathsep.join([warm.environment["PYTHONPATH"], str(ROOT)])
+    return {**warm.environment, **patched, "PYTHONPATH": path}
 
 
 def test_two_ranks_learn_what_one_does_and_tell_it_once(
@@ -176,9 +178,9 @@ if os.environ.get("RANK"):
     from accelerate.accelerator import Accelerator
     from accelerate.utils import DistributedType
     from torch.distributed._functional_collectives import AsyncCollectiveTensor
-    from engine.trainer import machine
+    from engine.trainer import setup
 
-    began, adapted, gathered = state.AcceleratorState.__init__, machine.adapt, Accelerator.get_state_dict
+    began, adapted, gathered = state.AcceleratorState.__init__, setup.adapt, Accelerator.get_state_dict
 
     def begin(self, *arguments, **options):
         began(self, *arguments, **options)
@@ -196,12 +198,12 @@ if os.environ.get("RANK"):
         found, fallbacks = adapted(spec, here)
         return found.model_copy(update={"distributed": spec.distributed}), fallbacks
 
-    state.AcceleratorState.__init__, machine.adapt, Accelerator.get_state_dict = begin, adapt, gather
+    state.AcceleratorState.__init__, setup.adapt, Accelerator.get_state_dict = begin, adapt, gather
 """
 
 
 def test_ranks_that_split_the_model_learn_the_same_and_save_whole_checkpoints(
-    tmp_path: Path, machines: Machines
+    tmp_path: Path, machines: Machines, warm: Nursery
 ) -> None:
     """FSDP2 as accelerate sets it up, on CPUs: what is left to GPUs are their kernels and NCCL."""
     import torch
@@ -209,16 +211,15 @@ def test_ranks_that_split_the_model_learn_the_same_and_save_whole_checkpoints(
 
     one = jobs.make_job(tmp_path / "one", training(batch_size=4))
     jobs.run_here(one)
-    (tmp_path / "cpus").mkdir()
-    (tmp_path / "cpus" / "sitecustomize.py").write_text(FSDP_ON_CPUS)
+    cpus = tmp_path / "cpus.py"
+    cpus.write_text(FSDP_ON_CPUS)
     changes = {
         **training(batch_size=2, eval_batch_size=2),
         "predictions": {"enabled": True, "sample_count": 1, "max_new_tokens": 4},
         "distributed": {"processes": 2, "strategy": "fsdp"},
     }
     two = jobs.make_job(tmp_path / "two", changes)
-    supervisor = machines.start(two, PYTHONPATH=os.pathsep.join([str(tmp_path / "cpus"), str(ROOT)]))
-    assert supervisor.wait(300) == 0
+    assert machines.start(two, **forked(warm, cpus)).wait(300) == 0
     assert read_json(two.exit)["status"] == "completed", two.log.read_text()
     assert_same(two, one)
     assert [event.step for event in jobs.events(two, "prediction")] == [4, 8, 12, 14]
@@ -256,10 +257,10 @@ if os.environ.get("RANK") == "1":
 
 
 def test_memory_that_runs_out_and_losses_that_are_none_on_one_rank_turn_all_and_requests_reach_all(
-    tmp_path: Path, machines: Machines
+    tmp_path: Path, machines: Machines, warm: Nursery
 ) -> None:
-    (tmp_path / "narrow").mkdir()
-    (tmp_path / "narrow" / "sitecustomize.py").write_text(NARROW)
+    narrow = tmp_path / "narrow.py"
+    narrow.write_text(NARROW)
     changes = {
         **training(
             batch_size=2,
@@ -272,9 +273,8 @@ def test_memory_that_runs_out_and_losses_that_are_none_on_one_rank_turn_all_and_
         "distributed": {"processes": 2},
     }
     folder = jobs.make_job(tmp_path / "job", changes)
-    path = os.pathsep.join([str(tmp_path / "narrow"), str(ROOT)])
     poison = tmp_path / "poison"
-    supervisor = machines.start(folder, PYTHONPATH=path, POISON=str(poison))
+    supervisor = machines.start(folder, **forked(warm, narrow), POISON=str(poison))
     until(lambda: folder.events.exists() and jobs.events(folder, "train"), "training", 240)
     (told,) = jobs.events(folder, "recovery")
     assert "memory ran out in training (CUDA out of memory" in told.data["failure"]

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from engine.errors import TrainingError
-from engine.job.folder import JobFolder
-from engine.trainer import failures
+from engine.job.folder import JobFolder, read_json, write_json
+from engine.job.spec import merged
+from engine.trainer import checkpoints, failures
 from engine.trainer.__main__ import FAILED_FOR_GOOD, main
 from tests.trainer import jobs
+from tests.trainer.conftest import ByMethod, Trained
 
 pytestmark = pytest.mark.training
 
@@ -115,8 +117,6 @@ def test_quantization_without_bitsandbytes_is_refused_before_the_model_is_loaded
 def test_a_disk_that_fills_up_leaves_the_last_checkpoint_whole(
     small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from engine.trainer import checkpoints
-
     folder = jobs.make_job(small_disk / "job", {"training": {"keep_checkpoints": None, "eval_steps": 1}})
     assert main([str(folder.path)]) == FAILED_FOR_GOOD
     assert f"{folder.path}: no space left on the disk" in capsys.readouterr().out
@@ -216,10 +216,111 @@ def test_a_template_that_refuses_the_data_is_told(
 def test_lora_modules_that_the_model_lacks_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lora = {**jobs.LORA["lora"], "target_modules": ["query"]}
+    """One that is there does not hide another one that is not."""
+    lora = {**jobs.LORA["lora"], "target_modules": ["q_proj", "query"]}
     data = failure(jobs.make_job(tmp_path / "a", {"lora": lora}), capsys)
-    assert data["kind"] == "model"
-    assert "'query'" in data["error"]
+    assert (data["kind"], data["error"]) == ("model", "lora.target_modules: the model has no 'query'")
+    assert "o_proj" in data["advice"]
+
+
+def test_what_a_library_refuses_is_told_once_and_not_tried_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lora = {**jobs.LORA["lora"], "target_modules": ["lm_head"]}
+    data = failure(jobs.make_job(tmp_path / "a", {"lora": lora}), capsys)
+    assert data["kind"] == "spec"
+    assert "`lm_head` is not supported" in data["error"]
+
+
+@pytest.fixture
+def base(trained: Trained, tmp_path: Path) -> Path:
+    """A copy of the tiny model."""
+    return Path(shutil.copytree(trained.folder.path / "base", tmp_path / "base"))
+
+
+def of_base(base: Path) -> dict[str, Any]:
+    return {"model": {"name": str(base), "build": None}}
+
+
+def test_tokens_that_the_model_does_not_know_are_told_before_one_comes(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that no row has are no matter: tokenizers may know more than their models."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    known = len(tokenizer)
+    tokenizer.add_tokens(["<image>"])
+    tokenizer.save_pretrained(base)
+    jobs.built(jobs.make_job(tmp_path / "a", of_base(base)))
+    rows = jobs.rows()
+    rows[0]["messages"][1]["content"] += "<image>"
+    data = failure(jobs.make_job(tmp_path / "b", of_base(base), rows), capsys)
+    assert data["kind"] == "tokenizer"
+    assert data["error"] == f"the tokenizer makes tokens up to {known}, of which the model knows {known}"
+
+
+def test_a_tokenizer_that_can_end_no_text_is_told(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = base / "tokenizer_config.json"
+    told = read_json(config)
+    write_json(config, {name: told[name] for name in told if name not in ("eos_token", "pad_token")})
+    data = failure(jobs.make_job(tmp_path / "a", of_base(base)), capsys)
+    assert data["kind"] == "tokenizer"
+    assert "no token that ends a text" in data["error"]
+
+
+def test_rows_longer_than_the_models_positions_are_told(tmp_path: Path) -> None:
+    changes = {"model": {"build": {**jobs.BUILD, "max_positions": 20}}}
+    folder = jobs.make_job(tmp_path / "a", changes)
+    jobs.built(folder)
+    (alert,) = jobs.events(folder, "alert")
+    assert "but the model was made for 20" in alert.data["message"]
+
+
+def test_an_index_that_a_table_lacks_is_told_in_the_models_words(tmp_path: Path) -> None:
+    import torch
+
+    with pytest.raises(IndexError) as caught:
+        torch.nn.functional.embedding(torch.tensor([2]), torch.zeros(2, 2))
+    for error in (caught.value, RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel")):
+        found = failures.classify(error, JobFolder(tmp_path))
+        assert found is not None and found.kind == "model"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "told"),
+    [
+        ({"lora": {"r": 8}}, "model", "the checkpoint does not fit the model (size mismatch for "),
+        ({"lora": None}, "model", "the checkpoint does not fit the model ("),
+        ({"training": {"optimizer": "adafactor"}}, "spec", "the checkpoint does not fit the optimizer ("),
+    ],
+    ids=["other adapters", "no adapters", "another optimizer"],
+)
+def test_a_checkpoint_of_another_spec_is_not_gone_on_from(
+    changes: dict[str, Any],
+    kind: str,
+    told: str,
+    by_method: ByMethod,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = jobs.at_step(by_method("sft"), 2, tmp_path / "job")
+    write_json(folder.spec, merged(read_json(folder.spec), changes))
+    capsys.readouterr()
+    data = failure(folder, capsys)
+    assert data["kind"] == kind and data["error"].startswith(told)
+    assert checkpoints.steps(folder) == [2]
+
+
+def test_other_rows_than_the_checkpoint_was_trained_on_are_told(by_method: ByMethod, tmp_path: Path) -> None:
+    folder = jobs.at_step(by_method("sft"), 2, tmp_path / "job")
+    lines = folder.dataset.read_text().splitlines(keepends=True)
+    folder.dataset.write_text("".join(lines[:-3]))
+    jobs.run_here(folder, 2)
+    told = "dataset.jsonl: not the rows that checkpoint-2 was trained on; going on with them"
+    assert told in [event.data["message"] for event in jobs.events(folder, "alert")]
 
 
 def test_a_folder_that_cannot_be_written_is_told(

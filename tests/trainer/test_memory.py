@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from engine.errors import TrainingError
 from engine.job.folder import JobFolder
-from engine.trainer import checkpoints, memory, model
+from engine.trainer import checkpoints, loading, memory, model
 from tests.trainer import jobs
 from tests.trainer.conftest import Trained
 
@@ -115,6 +116,16 @@ def test_a_row_that_never_fits_ends_the_job_with_its_cause(
     assert caught.value.kind == "out_of_memory"
     assert "with a single row a batch" in caught.value.what
     assert recoveries(job)[-1] == "going on with activation checkpointing"
+
+
+def test_garbage_is_collected_again_once_all_is_loaded(job: JobFolder) -> None:
+    """Models that did not fit would else stay."""
+    loading.begin()
+    try:
+        jobs.built(job)
+        assert gc.isenabled() and gc.get_freeze_count() > 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +50,7 @@ LORA = {
     "lora": {**jobs.LORA["lora"], "target_modules": ["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"]}
 }
 KINDS = {"full": PPO, "lora": merged(PPO, LORA)}
+"""What the fixture `whole` trains, on `ROWS`."""
 FIGURES = (
     "loss",
     "policy_loss",
@@ -67,27 +66,6 @@ FIGURES = (
     "tokens",
     "epoch",
 )
-
-
-@pytest.fixture(scope="module")
-def trained_as(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], JobFolder]:
-    """An uninterrupted run of each kind, trained when it is asked for first."""
-
-    @cache
-    def train(kind: str) -> JobFolder:
-        folder = jobs.make_job(tmp_path_factory.mktemp(kind) / "whole", KINDS[kind], ROWS)
-        jobs.run_here(folder)
-        return folder
-
-    return train
-
-
-@pytest.fixture(params=["full", "lora"])
-def whole(
-    request: pytest.FixtureRequest, trained_as: Callable[[str], JobFolder]
-) -> tuple[JobFolder, dict[str, Any]]:
-    """An uninterrupted run, and what it changes in the tiny job."""
-    return trained_as(request.param), KINDS[request.param]
 
 
 def assert_same(interrupted: JobFolder, reference: JobFolder) -> None:
@@ -172,20 +150,9 @@ def test_sigterm_saves_and_the_resumed_run_equals_the_whole_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """At step 5 in the middle of a rollout and of a logging window, at step 6 before an evaluation."""
-    from engine.trainer.reporter import Reporter
-
     reference, kind = whole
-    original = Reporter.on_step_end
-    sent: list[int] = []
-
-    def on_step_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == step and not sent:
-            sent.append(step)
-            os.kill(os.getpid(), signal.SIGTERM)
-        original(self, args, state, control, **kwargs)
-
-    monkeypatch.setattr(Reporter, "on_step_end", on_step_end)
     folder = jobs.make_job(tmp_path / "job", kind, ROWS)
+    jobs.signal_at(step, monkeypatch)
     jobs.run_here(folder, 1, sigterm)
     assert checkpoints.steps(folder)[0] == step
     assert not jobs.events(folder, "result")

@@ -5,11 +5,7 @@ SIGKILL in every phase, of real processes under a real supervisor, is in test_sw
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,43 +21,7 @@ pytestmark = pytest.mark.training
 FIGURES = ("loss", "grad_norm", "learning_rate", "tokens", "epoch")
 ACCUMULATED: dict[str, Any] = {"training": {"gradient_accumulation_steps": 2, "batch_size": 3}}
 KINDS = {"full": ACCUMULATED, "lora": jobs.LORA}
-
-
-@pytest.fixture(scope="module")
-def trained_as(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], JobFolder]:
-    """An uninterrupted run of each kind, trained when it is asked for first."""
-
-    @cache
-    def train(kind: str) -> JobFolder:
-        folder = jobs.make_job(tmp_path_factory.mktemp(kind) / "whole", KINDS[kind])
-        jobs.run_here(folder)
-        return folder
-
-    return train
-
-
-@pytest.fixture(params=["full", "lora"])
-def whole(
-    request: pytest.FixtureRequest, trained_as: Callable[[str], JobFolder]
-) -> tuple[JobFolder, dict[str, Any]]:
-    """An uninterrupted run, and what it changes in the tiny job."""
-    return trained_as(request.param), KINDS[request.param]
-
-
-def signal_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send this process SIGTERM when training reaches a step, once."""
-    from engine.trainer.reporter import Reporter
-
-    original = Reporter.on_step_end
-    sent: list[int] = []
-
-    def on_step_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == step and not sent:
-            sent.append(step)
-            os.kill(os.getpid(), signal.SIGTERM)
-        original(self, args, state, control, **kwargs)
-
-    monkeypatch.setattr(Reporter, "on_step_end", on_step_end)
+"""What the fixture `whole` trains."""
 
 
 def assert_same(interrupted: JobFolder, whole: JobFolder) -> None:
@@ -91,7 +51,7 @@ def test_sigterm_saves_and_the_resumed_run_equals_the_whole_one(
     """In the middle of a logging window, of an evaluation, and of the last evaluation."""
     reference, kind = whole
     folder = jobs.make_job(tmp_path / "job", kind)
-    signal_at(step, monkeypatch)
+    jobs.signal_at(step, monkeypatch)
     jobs.run_here(folder, 1, sigterm)
     assert max(checkpoints.steps(folder)) == step
     assert not jobs.events(folder, "result")

@@ -2,7 +2,8 @@
 
 PODIUM_TEST_FAULTS holds, by attempt, {"at": "module:function", "call": 2, "signal": 9} or, in place of the
 signal, "raise": the name of an exception (torch's included) and "saying": its message; or "allocate": as
-many bytes, for the real failure of the real allocator.
+many bytes, for the real failure of the real allocator. PODIUM_TEST_PATCH is a file that is run before all
+else, for what these words can't say.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import builtins
 import importlib
 import json
 import os
+import runpy
 from typing import Any
 
 
 def install() -> None:
     """Set the trap of this attempt, if there is one; become another user, if that is asked."""
+    if patch := os.environ.get("PODIUM_TEST_PATCH"):
+        runpy.run_path(patch)
     plan = json.loads(os.environ.get("PODIUM_TEST_FAULTS", "{}"))
     if fault := plan.get(os.environ.get("PODIUM_ATTEMPT")):
         _trap(fault)

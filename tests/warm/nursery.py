@@ -34,9 +34,12 @@ def main(address: str) -> None:
 def _load() -> None:
     """Everything that a trainer imports."""
     import engine.trainer
+    from engine.trainer import loading
 
+    loading.begin()
     for module in pkgutil.iter_modules(engine.trainer.__path__, "engine.trainer."):
         importlib.import_module(module.name)
+    loading.end()
 
 
 def _attend(connection: socket.socket) -> None:

@@ -22,6 +22,8 @@ def _messenger(address: str, module: str, arguments: list[str]) -> None:
             os.kill(pid, number)
 
     signal.signal(signal.SIGTERM, forward)
+    # A rank is born with it blocked.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(address)
     request = {
