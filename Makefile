@@ -29,7 +29,7 @@ test: $(DEV)
 # The tests start Podium a thousand times: compiled once here, also where Python may not write bytecode itself.
 check: static
 	$(PY) -m compileall -q engine scorer tui tests
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 static:
 	$(PY) -m ruff check .
