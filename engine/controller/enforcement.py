@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from engine.controller.pods import Pods
-from engine.errors import PodiumError
 from engine.home import Home
 from engine.pods.placements import Placement
 from engine.pods.provider import Rented
@@ -21,6 +20,7 @@ from engine.pods.sign import Sign, last_sign
 from engine.records import Job
 from engine.store.base import Store
 from engine.supervisor.limits import Limits
+from engine.supervisor.locks import held
 
 SLACK: Final = 180.0
 """Seconds that a guard is given after its limit: it lets the trainer save first."""
@@ -81,12 +81,12 @@ class Enforcement:
 
     async def look(self) -> None:
         """Look at every pod that may bill, and end those that are over their limits."""
-        for placement in await asyncio.to_thread(lambda: list(self._pods.placements.open())):
-            try:
-                await self._hold(placement)
-            except (PodiumError, OSError) as error:
-                # One that can't be looked at keeps nobody from looking at the others.
-                self.trouble[placement.job_id] = str(error)
+        there = await asyncio.to_thread(lambda: list(self._pods.placements.open()))
+        # One that can't be looked at, for whatever reason, keeps nobody from looking at the others.
+        outcomes = await asyncio.gather(*map(self._hold, there), return_exceptions=True)
+        for placement, failure in zip(there, outcomes, strict=True):
+            if failure is not None:
+                self.trouble[placement.job_id] = str(failure) or type(failure).__name__
 
     async def _hold(self, placement: Placement) -> None:
         job = await asyncio.to_thread(self._store.job, placement.job_id)
@@ -128,7 +128,8 @@ class Enforcement:
     def _silence(self, job_id: str, sign: Sign | None) -> float:
         """Seconds since anything new was heard, of those in which this session was awake and looked."""
         before, since = self._silent.get(job_id, (None, self._clock()))
-        if before != sign:
+        # What is brought to it may take hours, in which it says nothing.
+        if before != sign or held(self._home.launching(job_id)):
             since = self._clock()
         self._silent[job_id] = sign, since
         return self._clock() - since
@@ -169,8 +170,9 @@ def over(limits: Limits, placement: Placement, sign: Sign | None, now: datetime)
 def stalled(pod: Rented, minutes: float, stall_minutes: float) -> str:
     """Why a pod that has been silent is given up; empty while it may be at work."""
     busy = [use.utilization_percent for use in pod.gpus if use.utilization_percent is not None]
-    idle = bool(busy) and max(busy) <= _IDLE_PERCENT
-    if pod.status != "running" or minutes < stall_minutes * (1 if idle else _PATIENCE):
+    # One that is neither running nor stopped bills, too: a machine that broke may be so for ever.
+    idle = pod.status == "running" and bool(busy) and max(busy) <= _IDLE_PERCENT
+    if minutes < stall_minutes * (1 if idle else _PATIENCE):
         return ""
     doing = "its GPUs idle" if idle else "and nobody knows what it does"
     return f"nothing was heard from it for {minutes:.0f} minutes, {doing}"

@@ -171,7 +171,7 @@ class Patience:
             return None
         raise AnswerLost(
             f"{what}: the provider never said whether it was rented, and it is not listed ({failure.what})",
-            "Launch again: it is adopted if it is there by then. `podium pods` shows all that bills.",
+            "Should it come, Podium ends it when it sees it. `podium pods` shows all that bills.",
         )
 
     async def _discard_others(

@@ -294,6 +294,7 @@ class RunPodPod:
             if pod.status == "stopped" or self._started_anew(pod):
                 # Each start makes another container, with a host key of its own.
                 await asyncio.to_thread(Pins(self._home.host_keys).forget, pod.id)
+            await self._with_its_first(pod)
             # Of a cluster that was up once, the first machine alone can be without the others.
             up = pod.status == "running" or bool(self.placement.seats)
             if pod.ssh is None or not up:
@@ -306,6 +307,16 @@ class RunPodPod:
                 await self._keep(address=pod.ssh, seats=seats, started_at=started)
             self._checked = True
             return await self._behind.of(self.placement)
+
+    async def _with_its_first(self, pod: Rented) -> None:
+        """End a cluster whose first machine is gone: with it went all that the run had; the others bill."""
+        if not self.placement.seats or pod.ssh is not None:
+            return
+        first = self.placement.seats[0].pod_id
+        single = Tenancy(self._provider, first, 1)
+        if await single.look(first) is None and await single.listed(first) is None:
+            await self.end("its first machine is gone, and what was not fetched: the cluster was ended")
+            raise NoSuchPod(self.placement.ending)
 
     def _started_anew(self, pod: Rented) -> bool:
         """Was it stopped and started while nobody here looked? The provider says so, nobody on the way."""

@@ -12,6 +12,8 @@ from engine.errors import BadWireLine
 from engine.job.events import Event, EventType, decode, number
 from engine.records import Reports
 
+_OLDEST: Final = timedelta(days=3650)
+"""No sign is older, whatever the pod's clock says."""
 _TAIL: Final = 1 << 16
 """How much of the events is looked through (bytes): heartbeats are a few seconds apart."""
 
@@ -55,7 +57,7 @@ def last_sign(events: Path) -> Sign | None:
         if event.type == EventType.HEARTBEAT:
             said = event.data.get("guard")
             guard = said if isinstance(said, dict) else {}
-            before = max(timedelta(0), newest.ts - event.ts)
+            before = min(_OLDEST, max(timedelta(0), newest.ts - event.ts))
             heard = datetime.fromtimestamp(status.st_mtime, UTC) - before
             told = _sign(heard, number(guard.get("proven_s")), number(guard.get("hours")))
             return replace(told, reports=_reports(event.data.get("outbox")))

@@ -17,18 +17,19 @@ from engine.analysis.snapshot import Question
 from engine.controller.enforcement import Enforcement
 from engine.controller.pods import Pods
 from engine.controller.renting import Renting
-from engine.errors import PodError, PodLost
+from engine.errors import NoSuchPod, PodError, PodLost
 from engine.home import Home
 from engine.job.events import Event, EventType, Status, encode
 from engine.job.placement import PodSpec
 from engine.pods.patience import Patience
 from engine.pods.pins import Pins
-from engine.pods.placements import Placement, Placements
+from engine.pods.placements import Placement, Placements, Seat
 from engine.pods.provider import Address
 from engine.pods.sign import last_sign
 from engine.records import Job
 from engine.snapshots import take
 from engine.store.sqlite import SQLiteStore
+from engine.supervisor.locks import Lock
 from tests.emulators.runpod import Clock, Emulator, Fault, Pod, Stages, rest
 
 NOW = datetime.now(UTC)
@@ -311,6 +312,67 @@ def test_a_hostile_sign_is_no_sign(bench: Bench, guard: Any) -> None:
     sign = last_sign(folder.events)
     assert sign is not None
     assert (sign.proven_at, sign.hours) == (None, None)
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_a_sign_with_impossible_times_breaks_nothing(bench: Bench, year: int) -> None:
+    folder = bench.home.job("j")
+    folder.create()
+    beat = Event(1, NOW, 1, EventType.HEARTBEAT, None, {"guard": {"hours": 1}})
+    later = Event(2, datetime(year, 6, 1, tzinfo=UTC), 1, EventType.TRAIN, 1, {})
+    folder.events.write_bytes(encode(beat) + encode(later))
+    sign = last_sign(folder.events)
+    assert sign is not None and sign.hours == 1
+
+
+async def test_a_pod_that_is_still_being_brought_its_data_is_not_taken_for_a_silent_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = rest._runtime
+    monkeypatch.setattr(rest, "_runtime", lambda *what: {**shown(*what), "gpus": [{"util": 0}]})
+    pod = bench.job(hours_ago=1, limits={"max_hours": 20, "stall_minutes": 30})
+    launching = Lock(bench.home.launching("j"))
+    assert launching.take()
+    for bench.late in (0, 40 * 60):
+        await bench.enforcement.look()
+    assert pod.events == ["created"]
+    launching.release()
+    bench.late = 71 * 60
+    await bench.enforcement.look()
+    assert pod.events[-1] == "terminated"
+
+
+async def test_a_machine_that_broke_and_is_neither_running_nor_stopped_is_given_up(bench: Bench) -> None:
+    pod = bench.job(hours_ago=1, limits={"stall_minutes": 30})
+    pod.stages.running = math.inf
+    bench.beat(hours=1)
+    for bench.late in (0, 40 * 60):
+        await bench.enforcement.look()
+    assert pod.events == ["created"]
+    bench.late = 121 * 60
+    await bench.enforcement.look()
+    assert pod.events[-1] == "terminated"
+
+
+async def test_a_cluster_whose_first_machine_is_gone_is_ended(bench: Bench) -> None:
+    """With it went all that the run had; the others bill, and can't end themselves."""
+    account = bench.runpod.account
+    bench.job(hours_ago=1, limits={})
+    compute = {"gpuTypeId": "NVIDIA L40S", "gpuCountPerPod": 1, "podCount": 2}
+    made = account.rent_cluster({"name": "podium-j", "image": "i", "type": "TRAINING", "compute": compute})
+    account.clock.advance(60)
+    first, second = account.nodes(made["id"])
+    seats = tuple(Seat(pod_id=pod.id, address=Address("10.0.0.1", 22)) for pod in (first, second))
+    kept = bench.pods.placements.of("j")
+    assert kept is not None
+    there = replace(kept, pod_id=made["id"], nodes=2, seats=seats, address=seats[0].address)
+    bench.pods.placements.keep(there)
+    with pytest.raises(PodLost):
+        await bench.pods.rented("j").reach()
+    account.terminate(first, with_cluster=True)
+    with pytest.raises(NoSuchPod, match="its first machine is gone"):
+        await bench.pods.rented("j").reach()
+    assert (second.events[-1], account.clusters) == ("terminated", {})
 
 
 async def test_a_silent_pod_with_idle_gpus_is_given_up_and_a_busy_one_is_not(
