@@ -136,8 +136,16 @@ class Following:
 
     async def _accompany(self, job_id: str) -> None:
         """Follow a job to its end, and do what is to be done then."""
-        await self._to_its_end(job_id)
-        await self._see_off(job_id)
+        try:
+            await self._to_its_end(job_id)
+            await self._see_off(job_id)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            # Nobody must believe that it is still followed.
+            said = f"{type(error).__name__}: {error}"[:300]
+            self._trouble[job_id] = f"{job_id[:8]} is not followed any more ({said}): please report this"
+            raise
 
     async def _to_its_end(self, job_id: str) -> None:
         """Follow a job, and replace its supervisor when that dies."""

@@ -34,6 +34,8 @@ _DETACHED: Final = (
     ' || { code=$?; tail -n 1 "$log" >&2; exit "$code"; }'
 )
 """The supervisor keeps none of the connection's files, so it does not know when that ends."""
+_HAS_HISTORY: Final = 'test -e "$1/events.jsonl" || grep -Eqs "\\"node\\": *[1-9]" "$1/node.json"'
+"""Another of several machines than the first one has a history of its own, which is none of the job's."""
 
 
 class Starter:
@@ -71,6 +73,7 @@ class Starter:
         await self._check_python()
         code = await self._bundle(f"{root}/bundles")
         await self._data(job_id, f"{root}/data", source, folder)
+        await self._history(source, folder)
         script = source.luggage.exists()
         if script:
             await self._luggage(job_id, f"{root}/data", source, folder)
@@ -114,6 +117,18 @@ class Starter:
         raise PodError(
             f"{self._calls.where}: the data did not arrive as it was sent, three times", "Try again."
         )
+
+    async def _history(self, source: JobFolder, folder: str) -> None:
+        """Give a machine that has lost its disk what is known of the run: events go on with their numbers."""
+        if not source.events.exists():
+            return
+        if (await self._calls.run(["sh", "-c", _HAS_HISTORY, "sh", folder])).code == 0:
+            return
+        for path in (source.log, source.events):
+            if path.exists():
+                aside = f"{folder}/.{path.name}"
+                await self._files.upload(path, aside)
+                await self._calls.checked(["mv", "-f", aside, f"{folder}/{path.name}"])
 
     async def _send(
         self, job_id: str, store: str, wanted: Mapping[Path, int], facts: Mapping[Path, tuple[str, int]]

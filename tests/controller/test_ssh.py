@@ -8,6 +8,7 @@ import getpass
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
 from engine.pods.ssh_start import Starter
 from engine.store.sqlite import SQLiteStore
+from engine.supervisor.process import end_leftovers
 from tests import standin
 from tests.controller.conftest import end_all, kill_supervisor, pod_section
 from tests.emulators.receiver import Receiver
 from tests.emulators.sshd import Server, sshd
-from tests.processes import events_of, until
+from tests.processes import contiguous, events_of, until
 
 pytestmark = pytest.mark.skipif(getpass.getuser() != "root", reason="sshd on loopback lets only root in here")
 
@@ -66,7 +68,8 @@ class Laptop:
 
 
 @pytest.fixture
-async def laptop(store: SQLiteStore, place: Home) -> AsyncIterator[Laptop]:
+async def laptop(store: SQLiteStore, place: Home, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Laptop]:
+    monkeypatch.setattr("engine.stream._QUIET", 0.5)
     laptop = Laptop(store, place)
     yield laptop
     for controller in laptop.opened:
@@ -193,16 +196,24 @@ async def test_a_connection_that_breaks_in_mid_launch_is_made_again(
     assert await settled(controller, job.id) == Status.COMPLETED
 
 
+@pytest.mark.parametrize("lost", [False, True], ids=["its folder is there", "its disk is lost"])
 async def test_a_supervisor_that_was_killed_there_is_replaced(
-    laptop: Laptop, server: Server, data: Path, monkeypatch: pytest.MonkeyPatch
+    laptop: Laptop, server: Server, data: Path, lost: bool
 ) -> None:
-    monkeypatch.setattr("engine.stream._QUIET", 0.5)
+    """A pod whose container was made anew has nothing of the run: what is known here goes on."""
     controller = await laptop.open(steps=100, delay=0.03)
     job = await controller.launch(spec(server, data))
     await comes(lambda: (laptop.store.job(job.id).current_step or 0) > 6)
     await asyncio.to_thread(kill_supervisor, Home(server.root), job.id)
+    if lost:
+        end_leftovers(there(server, job.id), None, None, grace=0)
+        shutil.rmtree(there(server, job.id).path)
     assert await settled(controller, job.id) == Status.COMPLETED
     assert laptop.store.job(job.id).attempt == 2
+    events = laptop.home.job(job.id).events
+    assert events.read_bytes() == there(server, job.id).events.read_bytes()
+    assert contiguous(events_of(events))
+    assert [event.seq for event in laptop.store.events(job.id)] == [event.seq for event in events_of(events)]
 
 
 async def test_a_machine_that_is_away_keeps_nobody_from_starting(
