@@ -11,9 +11,9 @@ from textual.content import Content
 
 from engine.analysis.gpus import idle_seconds, mean_utilization
 from engine.analysis.health import Flag
-from engine.analysis.snapshot import JobDetail, Question, Snapshot
+from engine.analysis.snapshot import JobDetail, Moment, Pointed, Question, Snapshot
 from engine.job.events import Event, Status
-from engine.records import Gpu, HostSample
+from engine.records import Gpu, HostSample, Place
 from tests.tui.fabricated import NOW, STATES, FakeDesk, a_detail, a_job, host_history, live, predictions
 from tests.tui.steps import press, settled, until
 from tui.app import PodiumApp
@@ -67,6 +67,13 @@ def test_a_gpu_that_is_half_busy_wants_a_larger_batch() -> None:
     evaluating = replace(half, job=replace(half.job, phase="eval"))
     assert not any("raise" in line for line in lines(MachineView, evaluating))
     assert not any("raise" in line for line in lines(MachineView, a_detail(host=busy(*[88] * 12))))
+
+
+def test_before_the_first_heartbeat_the_machine_is_not_shown_as_it_is_now() -> None:
+    early = Pointed(Moment("step", 1), Place(ts=NOW, step=1))
+    assert lines(MachineView, a_detail(host=busy(90), pointed=early)) == ["nothing recorded by then"]
+    nowhere = Pointed(Moment("step", 1))
+    assert any("90 %" in line for line in lines(MachineView, a_detail(host=busy(90), pointed=nowhere)))
 
 
 def test_gpus_of_several_machines_are_named_with_their_machine() -> None:

@@ -60,7 +60,7 @@ class MachinePane(Commanding, VerticalScroll):
 
 def shown(detail: JobDetail) -> Sequence[HostSample]:
     """The heartbeats that are shown: those up to where the crosshair stands, else the last."""
-    return detail.pointed.host if detail.pointed and detail.pointed.host else detail.host
+    return detail.pointed.host if detail.pointed and detail.pointed.place else detail.host
 
 
 def _name(detail: JobDetail) -> str:
@@ -78,7 +78,7 @@ class MachineView(DetailView):
         host = shown(detail)
         if not host:
             waiting = "nothing heard of it yet" if detail.job.status.live else "not recorded"
-            return Content.styled(waiting, QUIET)
+            return Content.styled("nothing recorded by then" if detail.host else waiting, QUIET)
         last = host[-1]
         lines: list[Content] = []
         if len(last.gpus) == 1:
