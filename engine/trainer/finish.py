@@ -31,6 +31,11 @@ MERGED: Final = "merged"
 MADE: Final = "made.json"
 _ASIDE: Final = ".final.tmp"
 
+_MERGING: Final = "merging"
+"""In made.json: how many attempts have begun to merge and were killed before they could say how it went."""
+_MOST: Final = 2
+"""As many such attempts are enough: a machine short of memory would kill the next one, too."""
+
 FOR_RESUMING: Final = (
     "optimizer.pt",
     "optimizer.bin",
@@ -96,6 +101,8 @@ def _make(attempt: Attempt, spec: JobSpec, best: checkpoints.Checkpoint, data: D
     copy_model(best.path, aside / ADAPTER if spec.lora is not None else aside)
     if spec.finish.merge and parity_of(aside) is None:
         _merge(attempt, spec, aside, best, data)
+    # Of a merge that failed, half a model may be left.
+    shutil.rmtree(merge.aside(aside / MERGED), ignore_errors=True)
     evals = evaluations(attempt.folder.events)
     text = card(spec, started(attempt.folder.events), evals, best.step, parity_of(aside))
     (aside / "README.md").write_text(text, encoding="utf-8")
@@ -124,7 +131,14 @@ def copy_model(source: Path, target: Path) -> None:
 def _merge(attempt: Attempt, spec: JobSpec, aside: Path, best: checkpoints.Checkpoint, data: Data) -> None:
     """Merge; where that can't be done, the adapter is still there, and an alert says why."""
     _leave_if_asked(attempt)
+    made = read_json(aside / MADE)
+    killed = int(number(made.pop(_MERGING, 0)) or 0)
+    if killed >= _MOST:
+        message = f"not merged: killed {killed} times while merging, as a machine short of memory does"
+        attempt.alert("merge_failed", f"{message}; final/{ADAPTER} is there", "error", best.step)
+        return
     attempt.phase(Phase.MERGE, best.step)
+    write_json(aside / MADE, made | {_MERGING: killed + 1})
     try:
         with attempt.stop.at_once():
             parity = merge.merge(
@@ -141,7 +155,8 @@ def _merge(attempt: Attempt, spec: JobSpec, aside: Path, best: checkpoints.Check
         return
     finally:
         memory.free()
-    write_json(aside / MADE, plain(read_json(aside / MADE) | {"parity": asdict(parity)}))
+        write_json(aside / MADE, made | ({_MERGING: killed} if killed else {}))
+    write_json(aside / MADE, plain(made | {"parity": asdict(parity)}))
     loss, logits = parity.loss_difference, parity.max_logit_difference
     told = f"merged: the loss differs by {loss:+.2e}, logits by {logits:.2e} at most"
     if parity.quantized_loss is not None:

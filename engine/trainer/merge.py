@@ -89,19 +89,22 @@ def merge(
     adapted = PeftModel.from_pretrained(base, str(adapter)).eval()
     before = _logits(adapted, chosen)
     merged = adapted.merge_and_unload(safe_merge=True)
-    aside = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    merged.save_pretrained(aside)
-    tokenizer.save_pretrained(aside)
+    written = aside(target)
+    shutil.rmtree(written, ignore_errors=True)
+    merged.save_pretrained(written)
+    tokenizer.save_pretrained(written)
     del base, adapted, merged
     memory.free()
-    written = whole.model_copy(
-        update={"model": whole.model.model_copy(update={"name": str(aside), "revision": None, "build": None})}
-    )
-    after = _logits(model.load(written, folder, [])[0].eval(), chosen)
+    source = whole.model.model_copy(update={"name": str(written), "revision": None, "build": None})
+    after = _logits(model.load(whole.model_copy(update={"model": source}), folder, [])[0].eval(), chosen)
     shutil.rmtree(target, ignore_errors=True)
-    aside.rename(target)
+    written.rename(target)
     return replace(_compare(before, after, chosen), quantized_loss=quantized)
+
+
+def aside(target: Path) -> Path:
+    """Where a merged model is written before it is whole."""
+    return target.with_name(f".{target.name}.tmp")
 
 
 def _quantized_loss(spec: JobSpec, folder: JobFolder, adapter: Path, rows: list[list[int]]) -> float:

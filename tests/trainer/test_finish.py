@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from engine.job.spec import JobSpec, merged
 from engine.trainer import merge
 from engine.trainer.card import card, sparkline
 from tests.trainer import jobs
+from tests.warm import Nursery
 
 MERGED: dict[str, Any] = merged(
     jobs.LORA,
@@ -328,6 +330,20 @@ def push_here(folder: JobFolder, monkeypatch: pytest.MonkeyPatch, port: int) -> 
     monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     jobs.run_here(folder, 2)
+
+
+@pytest.mark.training
+def test_a_machine_that_kills_every_merge_costs_the_merged_model_alone(
+    ended: JobFolder, tmp_path: Path, warm: Nursery
+) -> None:
+    folder = copied(ended, tmp_path)
+    killed = {"at": "engine.trainer.merge:_logits", "call": 2, "signal": int(signal.SIGKILL)}
+    statuses = [warm.train(folder, attempt, killed).returncode for attempt in (2, 3, 4)]
+    assert statuses == [-signal.SIGKILL, -signal.SIGKILL, 0]
+    (alert,) = [event.data for event in jobs.events(folder, "alert", lambda event: event.attempt == 4)]
+    assert alert["alert"] == "merge_failed" and "killed 2 times" in alert["message"]
+    assert result(folder)["merged_path"] is None
+    assert {path.name for path in folder.final.iterdir()} == {"adapter", "README.md", "made.json"}
 
 
 @pytest.mark.training
