@@ -177,7 +177,7 @@ class StopJob(Wish):
         if ours:
             lines.append(f"Stop {listed(job.name for job in ours)} for good? A checkpoint is saved first.")
         if watched:
-            lines.append(f"Stop watching {listed(job.name for job in watched)}?")
+            lines.append(f"Stop watching {listed(job.name for job in watched)} for good?")
             lines.append("It goes on where it runs, untouched; what was read stays here.")
         for job in ours:
             if job.total_steps and job.current_step is not None:
@@ -381,7 +381,7 @@ class ArchiveAbove(Wish):
 WHEN: Final[Mapping[type[Command], frozenset[Status]]] = {
     StopJob: frozenset({Status.QUEUED, Status.PENDING, Status.RUNNING, Status.PAUSED}),
     PauseJob: frozenset({Status.RUNNING}),
-    ResumeJob: frozenset({Status.PAUSED, Status.FAILED, Status.CANCELLED}),
+    ResumeJob: frozenset({Status.PAUSED}),
     SaveNow: frozenset({Status.RUNNING}),
 }
 """The states of a run in which a wish makes sense; those that are not here always do."""

@@ -14,12 +14,13 @@ from engine.records import Alert
 from tests.tui.fabricated import NOW, STATES, FakeDesk, a_detail, a_job, a_snapshot, host_history, live
 from tests.tui.steps import press, settled, until
 from tui.app import PodiumApp
+from tui.screens.job import JobScreen
 from tui.widgets.chart import Chart
 from tui.widgets.checkpoints import CheckpointList
 from tui.widgets.log_view import LogView
 from tui.widgets.machine import MachineView
 from tui.widgets.run_header import RunHeader
-from tui.wishes import StopJob
+from tui.wishes import ResumeJob, StopJob
 
 
 def header(pilot: Pilot[None]) -> list[str]:
@@ -85,10 +86,21 @@ async def test_of_a_run_that_is_only_watched_nothing_is_asked_and_none_of_it_sto
         assert len(pilot.app.screen_stack) == 1
         await press(pilot, "s")
         text = on_screen(pilot)
-        assert "Stop watching support-qwen-07?" in text and "untouched" in text
+        assert "Stop watching support-qwen-07 for good?" in text and "untouched" in text
         assert "will not be trained" not in text
         await press(pilot, "y")
         assert [type(wish) for wish in desk.wishes] == [StopJob]
+
+
+async def test_what_the_controller_would_refuse_is_not_offered() -> None:
+    async with PodiumApp(FakeDesk(STATES["failed"])).run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        screen = pilot.app.screen
+        assert isinstance(screen, JobScreen) and screen.detail is not None
+        for status in Status:
+            screen.detail = replace(screen.detail, job=replace(screen.detail.job, status=status))
+            assert screen.offers(ResumeJob) is (status is Status.PAUSED)
+            assert screen.offers(StopJob) is not status.ended
 
 
 async def test_what_is_unknown_is_a_dash_and_never_a_zero() -> None:

@@ -415,7 +415,6 @@ class JobScreen(PodiumScreen):
 
 
 _OURS: Final = (
-    wishes.PauseJob,
     wishes.SaveNow,
     wishes.LaunchAgain,
     ChangeLearningRate,
