@@ -62,7 +62,8 @@ def attach(
     """Watch what already runs, here or over SSH; nothing is written there, and nothing left.
 
     TARGET is ssh://user@host:port, with a folder behind it if paths are to start from there, or a folder on
-    this machine. The run stays in the store when you leave; podium resume watches it again.
+    this machine. The run stays in the store when you leave, and the app watches it again when it is opened;
+    one that was paused, or left with Ctrl-C of --headless, is resumed first.
     """
     wanted = _wanted(target, log, metrics, patterns, name, key)
     if headless or as_json or not interactive():
