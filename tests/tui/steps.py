@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
+from textual.events import Key
+from textual.keys import _character_to_key, key_to_character
 from textual.pilot import Pilot
 
 from tui.app import PodiumApp
@@ -16,6 +18,9 @@ from tui.widgets.log_view import LogView
 PATIENCE = 30
 """How long anything may take, seconds; far more than it does."""
 
+_ROUNDS = 50
+"""How often a screen that never comes to rest is waited for."""
+
 
 async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
     """Wait until something is so."""
@@ -23,7 +28,18 @@ async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
     while not condition():
         assert monotonic() < deadline, "waited in vain"
         await pilot.pause(0.02)
-    await pilot.pause()
+    await drained(pilot)
+
+
+async def drained(pilot: Pilot[None]) -> None:
+    """Wait until what is on its way was received, and what follows from it, and what follows from that."""
+    quiet = 0
+    for _ in range(_ROUNDS):
+        await pilot._wait_for_screen()
+        waiting = (node for node in (pilot.app, *pilot.app.screen.walk_children(with_self=True)))
+        quiet = quiet + 1 if all(node._message_queue.empty() for node in waiting) else 0
+        if quiet == 3:
+            return
 
 
 async def settled(pilot: Pilot[None]) -> None:
@@ -46,6 +62,23 @@ async def settled(pilot: Pilot[None]) -> None:
 
 
 async def press(pilot: Pilot[None], *keys: str) -> None:
-    """Press keys and wait for what comes of them."""
-    await pilot.press(*keys)
+    """Press keys, each when the one before has done what it does, and wait for what comes of them.
+
+    Textual guesses by the time that the processor takes whether a key has done it: on a busy machine a letter
+    then comes before the dialog that it is for, and on a quiet one each key costs 40 ms of sleep.
+    """
+    for key in keys:
+        name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
+        event = Key(name, _text_of(key, name))
+        event.set_sender(pilot.app)
+        pilot.app.post_message(event)
+        await drained(pilot)
     await settled(pilot)
+
+
+def _text_of(key: str, name: str) -> str | None:
+    """What the key writes."""
+    if len(key) == 1:
+        return key
+    text = key_to_character(name)
+    return text if text is not None and text.isprintable() else {"slash": "/"}.get(name)

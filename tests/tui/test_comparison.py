@@ -713,7 +713,10 @@ async def test_with_a_real_store_a_comparison_is_saved_exported_and_there_again(
     app = PodiumApp(EngineDesk(place), "comparison")
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: app.snapshot is not None and app.snapshot.compared is not None)
-        await pilot.press("w", *"mine", "enter", "enter")
+        await pilot.press("w")
+        # Letters that come before the dialog would be keys of the screen.
+        await until(pilot, lambda: isinstance(app.screen, Entry))
+        await pilot.press(*"mine", "enter", "enter")
         await until(pilot, lambda: app.snapshot is not None and len(app.snapshot.saved) == 1)
         await pilot.press("e")
         await until(pilot, lambda: isinstance(app.screen, Entry))

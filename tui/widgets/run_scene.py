@@ -70,7 +70,7 @@ class Scene:
 
 
 class Kin:
-    """The runs of the models, or families, that some runs are of; not looked for again among the same runs."""
+    """The runs of the models, or families, that some runs are of; not looked for twice among the same."""
 
     def __init__(self) -> None:
         self._jobs: Sequence[Job] = ()
