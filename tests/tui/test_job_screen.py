@@ -92,17 +92,6 @@ async def test_of_a_run_that_is_only_watched_nothing_is_asked_and_none_of_it_sto
         assert [type(wish) for wish in desk.wishes] == [StopJob]
 
 
-async def test_what_the_controller_would_refuse_is_not_offered() -> None:
-    async with PodiumApp(FakeDesk(STATES["failed"])).run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
-        screen = pilot.app.screen
-        assert isinstance(screen, JobScreen) and screen.detail is not None
-        for status in Status:
-            screen.detail = replace(screen.detail, job=replace(screen.detail.job, status=status))
-            assert screen.offers(ResumeJob) is (status is Status.PAUSED)
-            assert screen.offers(StopJob) is not status.ended
-
-
 async def test_what_is_unknown_is_a_dash_and_never_a_zero() -> None:
     text = await shown(STATES["starting"])
     for words in ("step — / —", "epoch — / —", "ETA —", "— tok/s", "— of $5.00 cap", "uploading"):
@@ -116,10 +105,17 @@ async def test_an_empty_screen_says_what_to_do() -> None:
     assert "podium demo" in text
 
 
-async def test_a_failed_run_says_why() -> None:
-    text = await shown(STATES["failed"])
-    assert "failed" in text
-    assert "CUDA out of memory: 79.1 of 80.0 GB" in text
+async def test_a_failed_run_says_why_and_nothing_is_offered_that_would_be_refused() -> None:
+    async with PodiumApp(FakeDesk(STATES["failed"])).run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        text, screen = on_screen(pilot), pilot.app.screen
+        assert "failed" in text
+        assert "CUDA out of memory: 79.1 of 80.0 GB" in text
+        assert isinstance(screen, JobScreen) and screen.detail is not None
+        for status in Status:
+            screen.detail = replace(screen.detail, job=replace(screen.detail.job, status=status))
+            assert screen.offers(ResumeJob) is (status is Status.PAUSED)
+            assert screen.offers(StopJob) is not status.ended
 
 
 async def test_a_lost_connection_is_told_apart_from_a_dead_run() -> None:

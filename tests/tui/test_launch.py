@@ -173,7 +173,12 @@ async def test_a_machine_is_rented_after_its_price_was_agreed_to(key: str, launc
 async def test_without_a_key_that_is_said_and_nothing_can_be_rented() -> None:
     desk = FakeDesk(live)
     desk.launching.offered = Offered(trouble="RUNPOD_API_KEY is not set. Set it.")
+    desk.launching.catalog = ()
     async with playing(*RENTED, desk=desk) as played:
+        await played.type("gpu", "L4")
+        assert played.dialog.query_one("#answers").display
+        await played.press("down")
+        assert played.form.field("gpu_count").has_focus
         assert "RUNPOD_API_KEY is not set" in played.told
         await played.press("enter")
         assert not isinstance(played.app.screen, Confirm) and not played.asked.launched
@@ -212,16 +217,6 @@ async def test_gpus_are_chosen_from_a_list_with_price_and_stock_or_typed() -> No
         assert played.dialog.draft.text("gpu") == "B200 of next year"
         await played.press("tab")
         assert not listed.display and played.dialog.query_one("#answers").display
-
-
-async def test_without_a_catalog_the_gpu_is_typed_beside_the_answers() -> None:
-    desk = FakeDesk(live)
-    desk.launching.catalog = ()
-    async with playing(*RENTED, desk=desk) as played:
-        await played.type("gpu", "L4")
-        assert played.dialog.query_one("#answers").display
-        await played.press("down")
-        assert played.form.field("gpu_count").has_focus
 
 
 async def test_the_dialog_waits_for_nobody_and_an_old_answer_is_void() -> None:

@@ -61,6 +61,8 @@ def facts(pilot: Pilot[None]) -> str:
 
 async def test_it_begins_at_the_end_and_follows(app: PodiumApp, log_file: Path) -> None:
     async with looking_at_the_log(app) as pilot:
+        await press(pilot, "m")  # there is one machine
+        assert app.screen.query_one(LogPane)._title.title.plain == "log"
         assert visible(pilot)[-1] == "line 99"
         append(log_file, "line 100", "line 101")
         await until(pilot, lambda: view(pilot).rows == 102)
@@ -254,10 +256,3 @@ async def test_each_machine_of_a_job_has_its_log_and_the_filter_stays(
         await until(pilot, lambda: view(pilot).rows == 0)
         await press(pilot, "m")
         await until(pilot, lambda: view(pilot).rows == 2)
-
-
-async def test_a_job_on_one_machine_offers_no_other(app: PodiumApp) -> None:
-    async with looking_at_the_log(app) as pilot:
-        await press(pilot, "m")
-        pane = app.screen.query_one(LogPane)
-        assert (pane.node, pane._title.title.plain) == (0, "log")
