@@ -233,7 +233,7 @@ class SSHPod:
             async with contextlib.aclosing(self._ahead(folder, mirror, cursors, known)) as ahead:
                 async for chunk in ahead:
                     yield chunk
-            process.stdin.write(asked(folder, known, beat=self._keepalive / 2))
+            _tell(process, asked(folder, known, beat=self._keepalive / 2))
             async with contextlib.aclosing(self._sent(process)) as chunks:
                 async for chunk in chunks:
                     yield chunk
@@ -246,7 +246,7 @@ class SSHPod:
             PodError: A file can't be read there.
         """
         async with self._follower() as process:
-            process.stdin.write(ask)
+            _tell(process, ask)
             async with contextlib.aclosing(self._sent(process)) as chunks:
                 async for chunk in chunks:
                     yield chunk
@@ -262,7 +262,7 @@ class SSHPod:
             )
         living = asyncio.create_task(self._assure(process))
         try:
-            process.stdin.write(text)
+            _tell(process, text)
             yield process
         finally:
             living.cancel()
@@ -311,8 +311,7 @@ class SSHPod:
         """Tell the follower now and then that somebody is listening."""
         while True:
             await asyncio.sleep(self._keepalive)
-            with contextlib.suppress(BrokenPipeError, OSError):
-                process.stdin.write(b"\n")
+            _tell(process, b"\n")
 
     async def _ended(self, process: asyncssh.SSHClientProcess[Any]) -> PodError:
         """Why the follower ended; it never does so by itself."""
@@ -340,3 +339,9 @@ class SSHPod:
     async def close(self) -> None:
         """Let go of the connection; what runs on the pod goes on."""
         await self._connection.close()
+
+
+def _tell(process: asyncssh.SSHClientProcess[Any], data: bytes) -> None:
+    """Write to a program there; why one has ended already is read from it, not from this."""
+    with contextlib.suppress(OSError):
+        process.stdin.write(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -63,7 +64,12 @@ class Calls:
         connection = await self.connection.get()
         try:
             async with self.connection.translated():
-                done = await connection.run(shlex.join(argv), input=stdin, encoding=None, timeout=timeout)
+                process: Any = await connection.create_process(shlex.join(argv), encoding=None)
+                with contextlib.suppress(BrokenPipeError):
+                    # One that ends before it has read all of it says why: that is no lost connection.
+                    process.stdin.write(stdin)
+                    process.stdin.write_eof()
+                done = await process.wait(timeout=timeout)
         except asyncssh.TimeoutError:
             raise PodError(f"{self.where}: {argv[0]} is not done after {timeout:g} s") from None
         if done.exit_status is None and done.exit_signal is None:

@@ -32,7 +32,10 @@ class Server:
         folder.mkdir(parents=True, exist_ok=True)
         self.root = folder / "pod"
         self.key = folder / "id_ed25519"
-        self.environment = {MARK: str(folder), **(environment or {})}
+        # A home of its own: the shell's start files of whoever runs the tests are none of a bare machine's.
+        home = folder / "home"
+        home.mkdir(exist_ok=True)
+        self.environment = {MARK: str(folder), "HOME": str(home), **(environment or {})}
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         keygen(self.key)
