@@ -41,6 +41,11 @@ _FALTERED: Final = re.compile(
 T = TypeVar("T")
 
 
+def cores() -> int:
+    """The processor cores that this process may use; where the system does not say, all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Again(Exception):
     """Leave, so that all ranks are started again."""
 

@@ -36,6 +36,21 @@ def _is_matrix(module: Any) -> bool:
     return getattr(getattr(module, "weight", None), "ndim", 0) == 2 and not list(module.children())
 
 
+def check_end(tokenizer: Any, format: str) -> None:
+    """Can a text be ended, and a row be filled up? A chat template has an end of its own.
+
+    Raises:
+        TrainingError: Of kind `tokenizer`.
+    """
+    templated = format in ("messages", "prompt") and tokenizer.pad_token_id is not None
+    if tokenizer.eos_token_id is None and not templated:
+        raise TrainingError(
+            "tokenizer",
+            f"{tokenizer.name_or_path}: the tokenizer has no token that ends a text",
+            "Set eos_token in its tokenizer_config.json.",
+        )
+
+
 def check_tokens(trainer: Any) -> None:
     """Does the model know every token of the rows, and the one that shorter rows are filled up with?
 

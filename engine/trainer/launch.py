@@ -20,7 +20,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from engine.trainer import loading, log
-from engine.trainer.distributed import AGAIN, FAILED_FOR_GOOD, LOST
+from engine.trainer.distributed import AGAIN, FAILED_FOR_GOOD, LOST, cores
 
 _MEETING: Final = 900
 """Seconds that nodes wait for each other; installing and loading take each its own time."""
@@ -54,7 +54,7 @@ def _launch(options: argparse.Namespace, scratch: str) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     loading.end()
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // options.processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // options.processes)))
     static = options.nodes > 1
     if static and (name := _interface(options.address)) is not None:
         # By themselves both take the one that the machine's name leads to, often a loopback.
@@ -175,10 +175,6 @@ def _answers(address: str, port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _name(number: int) -> str:

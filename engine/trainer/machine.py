@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from engine.errors import TrainingError
 from engine.job.spec import JobSpec
+from engine.trainer.distributed import cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Machine:
         import torch
 
         # One core is left to those who watch: threads that wait for each other crawl on a busy machine.
-        threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, len(os.sched_getaffinity(0)) - 1))
+        threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, cores() - 1))
         torch.set_num_threads(threads)
         cuda = torch.cuda.is_available()
         mps = not cuda and torch.backends.mps.is_available()

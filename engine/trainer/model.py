@@ -83,12 +83,6 @@ def load_tokenizer(spec: JobSpec, source: str, revision: str | None) -> Any:
     tokenizer = _loaded(AutoTokenizer, "tokenizer", spec, source, revision)
     if spec.model.chat_template is not None:
         tokenizer.chat_template = spec.model.chat_template
-    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is None:
-        raise TrainingError(
-            "tokenizer",
-            f"{source}: the tokenizer has no token that ends a text, nor one to fill rows up with",
-            "Set eos_token in its tokenizer_config.json.",
-        )
     return tokenizer
 
 

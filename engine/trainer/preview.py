@@ -66,10 +66,12 @@ def preview(data: Path, method: str, model: str, place: Path, max_length: int | 
     from engine.trainer import setup
 
     setup.quiet(spec)
+    from engine.trainer import fit
     from engine.trainer.model import load_tokenizer
     from engine.trainer.too_long import too_long
 
     tokenizer = load_tokenizer(spec, model, None)
+    fit.check_end(tokenizer, found.format)
     longer = too_long(spec, found.rows, found.numbers, found.format, tokenizer)
     unfit = set(longer.rows) if longer is not None else set()
     shown = [pair for pair in zip(found.numbers, found.rows, strict=True) if pair[0] not in unfit][:ROWS]

@@ -100,6 +100,7 @@ def build(attempt: Attempt, data: Data, resumed: checkpoints.Checkpoint | None) 
         ranks.share(base, attempt.folder.path / base.name)
     with ranks.first_of_each_machine():
         loaded, tokenizer = model.load(attempt.spec, attempt.folder, data.train)
+    fit.check_end(tokenizer, data.format)
     if ranks.leads and resumed is None:
         longer = too_long(attempt.spec, data.train, data.numbers, data.format, tokenizer)
         if longer is not None:

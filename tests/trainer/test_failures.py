@@ -265,10 +265,14 @@ def test_a_tokenizer_that_can_end_no_text_is_told(
 ) -> None:
     config = base / "tokenizer_config.json"
     told = read_json(config)
-    write_json(config, {name: told[name] for name in told if name not in ("eos_token", "pad_token")})
-    data = failure(jobs.make_job(tmp_path / "a", of_base(base)), capsys)
-    assert data["kind"] == "tokenizer"
-    assert "no token that ends a text" in data["error"]
+    write_json(config, {name: told[name] for name in told if name != "eos_token"})
+    jobs.built(jobs.make_job(tmp_path / "a", of_base(base)))  # its template ends what is said
+    rows = [{"prompt": f"{n}: ", "completion": f"it is {n}"} for n in range(12)]
+    data = failure(jobs.make_job(tmp_path / "b", of_base(base), rows), capsys)
+    assert (data["kind"], data["error"]) == (
+        "tokenizer",
+        f"{base}: the tokenizer has no token that ends a text",
+    )
 
 
 def test_rows_longer_than_the_models_positions_are_told(tmp_path: Path) -> None:
