@@ -83,9 +83,12 @@ class SupabaseStore(SQLiteStore):
         self._sync.tried()
 
     def share(self, job_ids: Sequence[str]) -> int:
-        """Bring jobs of this machine to the hosted store; returns how many were not there yet."""
+        """Bring jobs of this machine to the hosted store; returns how many were not there yet.
+
+        Those that are followed elsewhere, which another user of this machine has from there, are not its own.
+        """
         with self._database.writing() as db:
-            new = [job for job in job_ids if ledger.copy_of(db, self._project.account, job) is None]
+            new = [job for job in job_ids if not ledger.copied(db, self._project.account, job)]
             for job_id in new:
                 ledger.track(db, self._project.account, job_id)
             # Who looks whether there is something to send looks at this first.

@@ -342,6 +342,8 @@ def test_what_was_said_of_a_mates_run_without_the_hosted_store_stays_here_and_tr
     third = machine("second")
     in_step(third)
     assert third.elsewhere(JOB)
+    # And it is not Eve's to share, who has nothing to do with it.
+    assert machine("second", "eve@example.com").share([JOB]) == 0
     assert cloud.rows("SELECT tags FROM local_training_jobs") == [([],)]
 
 

@@ -62,6 +62,14 @@ def copy_of(db: sqlite3.Connection, account: str, job_id: str) -> Copy | None:
     return _first(db, "project = ? AND job_id = ?", account, job_id)
 
 
+def copied(db: sqlite3.Connection, account: str, job_id: str) -> bool:
+    """Has it a copy of this account's, or one of anybody's that is followed elsewhere?"""
+    found = db.execute(
+        "SELECT 1 FROM hosted_jobs WHERE job_id = ? AND (project = ? OR NOT here)", (job_id, account)
+    ).fetchone()
+    return found is not None
+
+
 def copy_with(db: sqlite3.Connection, account: str, hosted: str) -> Copy | None:
     """The copy with that id there."""
     return _first(db, "project = ? AND hosted_id = ?", account, hosted)
