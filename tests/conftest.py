@@ -21,6 +21,8 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where it is set, each command is compiled anew, which is a third of its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 Podium = Callable[..., subprocess.CompletedProcess[str]]
 """`podium("jobs", "--json")`: the real command line in a process of its own."""
