@@ -51,6 +51,7 @@ class Lookout:
     ) -> None:
         self._store, self._home, self._pods, self._links, self._clock = store, home, pods, links, clock
         self._away: dict[str, float] = {}
+        self._told: dict[str, float] = {}
         self._strays_due = clock() + PACE
 
     async def run(self) -> None:
@@ -77,8 +78,11 @@ class Lookout:
         away = [job_id for job_id, link in links.items() if link == "reconnecting"]
         self._away = {job_id: self._away.get(job_id, now) for job_id in away}
         found = []
+        self._told = {job_id: at for job_id, at in self._told.items() if job_id in self._away}
         for job_id, since in self._away.items():
-            if now - since >= LOST:
+            # Not at each look: a machine that is away for a week would fill the file.
+            if now - since >= LOST and now - self._told.get(job_id, -LOST) >= LOST:
+                self._told[job_id] = now
                 job = self._store.job(job_id)
                 message = f"{job.name}: its machine can't be reached for {(now - since) / 60:.0f} min"
                 found.append({"alert": "pod_lost", "message": message, "cause": job_id, "severity": "error"})

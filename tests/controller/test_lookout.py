@@ -101,6 +101,10 @@ async def test_a_machine_that_can_not_be_reached_for_long_is_told_of_and_one_tha
     await bench.look(20)
     [told] = [got.json()["text"] for got in there.got]
     assert "run-a" in told and "10 min" in told
+    alerts = [
+        event for event in events_of(bench.home.laptop / "events.jsonl") if event.type == EventType.ALERT
+    ]
+    assert len(alerts) == 1
 
 
 async def test_what_could_not_be_delivered_is_delivered_at_a_later_look(

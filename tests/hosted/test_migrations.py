@@ -83,12 +83,17 @@ def test_the_check_tells_of_each_thing_that_was_undone(hosted: str) -> None:
         db.execute("GRANT SELECT ON training_events TO anon")
         db.execute("ALTER TABLE training_job_tokens DISABLE ROW LEVEL SECURITY")
         db.execute("GRANT EXECUTE ON FUNCTION push_events(uuid, jsonb) TO anon")
+        db.execute("CREATE POLICY anybody ON local_training_jobs FOR ALL TO public USING (true)")
+        db.execute("DROP POLICY jobs_are_purged ON local_training_jobs")
     broken = {item.what: item.advice for item in check(hosted) if not item.ok}
     assert set(broken) == {
         "training_job_tokens is there, with row-level security",
+        "all policies are there, and no others",
         "a pod has no grant on any table",
         "a pod may call report_events and nothing else",
     }
+    policies = broken["all policies are there, and no others"]
+    assert "DROP POLICY anybody ON local_training_jobs." in policies and "jobs_are_purged: paste" in policies
     assert "REVOKE ALL ON training_events" in broken["a pod has no grant on any table"]
 
 

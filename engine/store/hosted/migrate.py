@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ TABLES: Final = (
     "training_job_tokens",
 )
 """The tables that are ours, the old system's among them."""
+
+_POLICY: Final = re.compile(r"CREATE POLICY (\w+) ON public\.(\w+)")
 
 FOR_PODS: Final = ("report_events",)
 """The functions that may be called without signing in: what a pod has."""
@@ -99,6 +102,7 @@ def check(url: str) -> list[Finding]:
             return [
                 Finding("the schema is current", not missing, "podium store migrate." if missing else ""),
                 *_protected(db),
+                _policies(db),
                 _without_grants(db),
                 _functions(db),
             ]
@@ -121,6 +125,24 @@ def _protected(db: Connection[Any]) -> Iterator[Finding]:
         elif not found[name]:
             advice = f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY."
         yield Finding(f"{name} is there, with row-level security", not advice, advice)
+
+
+def _policies(db: Connection[Any]) -> Finding:
+    """Are ours there, and no others? Policies add up: one that admits anybody undoes all."""
+    wanted = {(table, name) for name, table in _POLICY.findall(script())}
+    found = {
+        (table, name): roles
+        for table, name, roles in db.execute(
+            "SELECT tablename, policyname, roles::text[] FROM pg_policies "
+            "WHERE schemaname = 'public' AND tablename = ANY(%s)",
+            (list(TABLES),),
+        )
+    }
+    strange = sorted(key for key in found if key not in wanted or found[key] != ["authenticated"])
+    advice = "".join(f"DROP POLICY {name} ON {table}. " for table, name in strange)
+    if missing := ", ".join(name for _, name in sorted(wanted - found.keys())):
+        advice += f"{missing}: paste what podium store migrate --print prints into the project's SQL editor."
+    return Finding("all policies are there, and no others", not advice, advice.strip())
 
 
 def _without_grants(db: Connection[Any]) -> Finding:
