@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from engine.errors import NotGone
 from engine.pods.placements import Placement, Seat
 from engine.pods.provider import Provider, Rented
 
@@ -44,9 +45,18 @@ class Tenancy:
         return there[0] if there else None
 
     async def terminate(self, identifier: str) -> None:
-        """End it, and return when the provider confirms that all of it is gone."""
+        """End it, and return when the provider confirms that all of it is gone.
+
+        Raises:
+            NotGone: It is still listed, although it is said not to be known.
+        """
         end = self._provider().terminate if self._nodes == 1 else self._provider().terminate_cluster
         await end(identifier)
+        if await self.listed(identifier) is not None:
+            what = f"{self._name} ({identifier}) is said to be gone, and is still listed"
+            raise NotGone(
+                what, "It may still bill. End it with `podium pods reap`, or in the provider's console."
+            )
 
 
 def seated(placement: Placement, pod: Rented) -> tuple[Seat, ...]:

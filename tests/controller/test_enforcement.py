@@ -17,7 +17,7 @@ from engine.analysis.snapshot import Question
 from engine.controller.enforcement import Enforcement
 from engine.controller.pods import Pods
 from engine.controller.renting import Renting
-from engine.errors import NoSuchPod, PodError, PodLost
+from engine.errors import NoSuchPod, NotGone, PodError, PodLost
 from engine.home import Home
 from engine.job.events import Event, EventType, Status, encode
 from engine.job.placement import PodSpec
@@ -276,6 +276,15 @@ async def test_another_start_of_a_pod_that_nobody_saw_brings_another_host_key(be
         with pytest.raises(PodLost, match="no address"):
             await bench.pods.rented("j").reach()
         assert (pins.known(pod.id) is None) == restarted
+
+
+async def test_a_pod_that_is_listed_is_not_proven_gone_by_a_provider_that_knows_nothing(bench: Bench) -> None:
+    pod = bench.job(hours_ago=1, limits={})
+    bench.runpod.fault(rf"(GET|DELETE) /v2/pods/{pod.id}", Fault(404, "pod not found"), 99)
+    with pytest.raises(NotGone, match="still listed"):
+        await bench.renting.end("j", "enough")
+    kept = bench.pods.placements.of("j")
+    assert kept is not None and kept.may_bill
 
 
 async def test_a_disk_that_is_full_keeps_no_pod_alive(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
