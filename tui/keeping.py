@@ -121,7 +121,7 @@ def kind_of(path: Path) -> str:
         BadInput: Nothing that we can write.
     """
     if (kind := KINDS.get(path.suffix.lower())) is None:
-        raise BadInput(f"{path}: what kind of file is that?", f"End its name in {', '.join(KINDS)}.")
+        raise BadInput(f"{path}: is no kind of file that is written", f"End its name in {', '.join(KINDS)}.")
     return kind
 
 

@@ -80,7 +80,7 @@ def pack(
         PodError: A file can't be read, or the archive can't be written.
     """
     if not is_archive(target):
-        raise BadInput(f"{target}: what kind of archive is that?", "End its name in .tar or .tar.gz.")
+        raise BadInput(f"{target}: is no archive by its name", "End it in .tar or .tar.gz.")
     for job in jobs:
         if not job.status.ended:
             raise BadInput(f"{job.name} is {job.status}: its files still change", "Stop it first.")

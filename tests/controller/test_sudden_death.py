@@ -89,9 +89,8 @@ def test_a_bulk_deletion_killed_in_its_midst_is_finished_by_the_next_start(home:
         assert (place.job(job_id).checkpoint(20) / "model.safetensors").read_text() == job_id
 
 
-@pytest.mark.parametrize("blocks", [2, 9, 14])
 def test_an_import_killed_in_its_midst_leaves_whole_runs_and_can_be_repeated(
-    home: Path, tmp_path: Path, blocks: int
+    home: Path, tmp_path: Path
 ) -> None:
     names = [f"run{at}" for at in range(4)]
     for name in names:
@@ -103,7 +102,11 @@ def test_an_import_killed_in_its_midst_leaves_whole_runs_and_can_be_repeated(
     store, archive = SQLiteStore(Home(home).database), tmp_path / "runs.tar"
     pack(store, Home(home), store.jobs(), archive, lambda done, of: None, checkpoints="all")
     store.close()
-    there = Home(tmp_path / "there")
+    for blocks in (2, 9, 14):
+        kill_and_repeat(Home(tmp_path / f"killed-after-{blocks}"), archive, names, blocks)
+
+
+def kill_and_repeat(there: Home, archive: Path, names: list[str], blocks: int) -> None:
     there.create()
     killed_after(blocks, _IMPORT, there.path, archive)
     store = SQLiteStore(there.database)
