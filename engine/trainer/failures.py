@@ -27,8 +27,8 @@ _OUT_OF_MEMORY = (
 )
 
 
-_OUTSIDE = ("index out of range in self", "device-side assert triggered")
-"""What torch says on a CPU and on a GPU of an index that a table lacks."""
+_OUTSIDE = "index out of range in self"
+"""What torch says of an index that a table lacks; what a GPU says, it says of many other things too."""
 
 
 def classify(error: BaseException, folder: JobFolder) -> TrainingError | None:
@@ -105,7 +105,7 @@ def _classify_one(error: BaseException, folder: JobFolder) -> TrainingError | No
         )
     if isinstance(error, ValueError) and str(error).startswith("Target modules"):
         return TrainingError("model", first_line(error).rstrip("."), "Correct lora.target_modules.")
-    if any(text in str(error) for text in _OUTSIDE):
+    if isinstance(error, IndexError) and _OUTSIDE in str(error):
         return TrainingError(
             "model",
             f"a token or a position lies outside of what the model knows ({first_line(error)})",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import TrainingError
 from engine.job.events import EventType, Phase
-from engine.trainer import checkpoints, divergence, failures, gradients, log, memory
+from engine.trainer import checkpoints, divergence, gradients, log, memory
 from engine.trainer.attempt import Attempt
 from engine.trainer.lengths import longest, token_counts
 from engine.trainer.meter import seen
@@ -105,7 +105,8 @@ class PodiumTrainer(_Base):
         try:
             super()._load_from_checkpoint(*arguments, **options)
         except (RuntimeError, ValueError) as error:
-            if failures.out_of_memory(error):
+            # Others come of the machine, or of a rank that is gone, and may not come again.
+            if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
                 raise
             raise _other("model", "model", error) from error
 
@@ -113,9 +114,7 @@ class PodiumTrainer(_Base):
         """Likewise; an optimizer of another kind takes the state in, and fails at its first step."""
         try:
             super()._load_optimizer_and_scheduler(checkpoint)
-        except (RuntimeError, ValueError, KeyError) as error:
-            if failures.out_of_memory(error):
-                raise
+        except (ValueError, KeyError) as error:
             raise _other("spec", "optimizer", error) from error
         optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)
         if lacking := [name for name in optimizer.defaults if name not in optimizer.param_groups[0]]:
