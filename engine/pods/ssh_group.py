@@ -216,6 +216,11 @@ class SSHGroup:
                 await self._follow_node(job_id, node, names, queue)
             except (PodError, OSError) as error:
                 self._lost[node] = str(error)
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
+                self._lost[node] = f"not followed any more ({type(error).__name__}): please report this"
+                raise
             tries = 0 if time.monotonic() - begun > _STEADY else tries + 1
             await asyncio.sleep(_WAITS[min(tries, len(_WAITS) - 1)])
 
