@@ -91,9 +91,22 @@ class ForgetFilter(Wish):
         name: Its name.
     """
 
+    LABEL = "forget"
+
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
+
+    def warning(self, snapshot: Snapshot) -> str:
+        """What it stands for: undo does not know it."""
+        from tui.widgets.clean import clean  # late, as elsewhere
+
+        text = snapshot.filters.get(self.name)
+        return (
+            ""
+            if text is None
+            else f"Forget the saved filter @{clean(self.name)}?\nIt stands for {clean(text)}."
+        )
 
 
 class ChooseColumns(Wish):

@@ -346,9 +346,21 @@ class ForgetComparison(Wish):
         comparison_id: Which.
     """
 
+    LABEL = "forget"
+
     def __init__(self, comparison_id: str) -> None:
         super().__init__()
         self.comparison_id = comparison_id
+
+    def warning(self, snapshot: Snapshot) -> str:
+        """Which one, with what was noted: undo does not know it."""
+        from tui.widgets.clean import clean  # the screens know it, the command line need not
+
+        saved = next((each for each in snapshot.saved if each.id == self.comparison_id), None)
+        if saved is None:
+            return ""
+        lines = [f"Forget the comparison {clean(saved.name)}?", "Its runs stay. This can't be undone."]
+        return "\n".join([*lines, *([clean(saved.notes)] if saved.notes else [])])
 
 
 class ExportComparison(Wish):

@@ -612,6 +612,8 @@ async def test_a_comparison_is_saved_with_name_and_notes_and_opened_or_forgotten
         assert it.app.question.reference == "job-08"
         assert 'saved as "lr sweep"' in it.facts("runs")
         await it.press("W", "d")
+        assert isinstance(it.app.screen, Confirm)
+        await it.press("y")
         wish = it.desk.wishes[-1]
         assert isinstance(wish, wishes.ForgetComparison) and wish.comparison_id == "c1"
 
@@ -732,6 +734,8 @@ async def test_with_a_real_store_a_comparison_is_saved_exported_and_there_again(
         await pilot.press("W")
         await until(pilot, lambda: isinstance(again.screen, Saved))
         await pilot.press("d")
+        await until(pilot, lambda: isinstance(again.screen, Confirm))
+        await pilot.press("y")
         await until(pilot, lambda: again.snapshot is not None and again.snapshot.saved == ())
 
 

@@ -139,6 +139,8 @@ async def test_a_filter_is_saved_under_a_name_recalled_completed_and_forgotten()
         await it.press("right")
         assert it.bar.text == "@candidates" and it.runs.matching == 1
         await it.press("enter", "f", "d")
+        assert "It stands for" in said(it)
+        await it.press("y")
         assert isinstance(it.desk.wishes[-1], run_wishes.ForgetFilter)
 
 
