@@ -312,15 +312,22 @@ def to_push(ended: JobFolder, place: Path, monkeypatch: pytest.MonkeyPatch) -> J
     return folder
 
 
-def push(folder: JobFolder, monkeypatch: pytest.MonkeyPatch, port: int) -> str:
-    """The job in a process of its own, as what the Hub's address is is read when its library is loaded."""
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
-    process = jobs.start(folder, 2)
-    log, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, log
-    return log
+HUB = """
+import os
+from huggingface_hub import constants
+constants.ENDPOINT, constants.HF_HUB_OFFLINE = os.environ["HF_ENDPOINT"], False
+constants.HF_HUB_DISABLE_XET = True
+"""
+"""What the library reads when it is loaded, which it was before."""
+
+
+def with_hub(warm: Nursery, place: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    """Processes that are started from now on take that port for the Hub."""
+    patch = place / "hub.py"
+    patch.write_text(HUB)
+    environment = {**warm.environment, "PODIUM_TEST_PATCH": str(patch), "HF_HUB_OFFLINE": "0"}
+    for name, value in (environment | {"HF_ENDPOINT": f"http://127.0.0.1:{port}"}).items():
+        monkeypatch.setenv(name, value)
 
 
 def push_here(folder: JobFolder, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
@@ -348,12 +355,15 @@ def test_a_machine_that_kills_every_merge_costs_the_merged_model_alone(
 
 @pytest.mark.training
 def test_the_merged_model_and_its_card_are_pushed(
-    ended: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ended: JobFolder, tmp_path: Path, warm: Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", SECRET)
     folder = to_push(ended, tmp_path, monkeypatch)
     with hub() as server:
-        log = push(folder, monkeypatch, server.server_port)
+        with_hub(warm, tmp_path, monkeypatch, server.server_port)
+        process = jobs.start(folder, 2)
+        log, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, log
     assert SECRET not in log and SECRET.encode() not in folder.events.read_bytes()
     created = json.loads(server.asked[0][2])
     assert (created["name"], created["organization"]) == ("it", "me")
@@ -408,20 +418,18 @@ def test_a_push_that_fails_is_told_and_the_job_ends_well(
 
 @pytest.mark.training
 async def test_any_checkpoint_is_merged_and_published_later_without_a_trace_in_the_job(
-    ended: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ended: JobFolder, tmp_path: Path, warm: Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = copied(ended, tmp_path)
     best = folder.path / result(folder)["best_checkpoint_path"]
     before = folder.events.read_bytes()
     monkeypatch.setenv("HF_TOKEN", SECRET)
     monkeypatch.setenv("RUNPOD_API_KEY", "not for the trainer")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
     for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
     lines: list[str] = []
     with hub() as server:
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        with_hub(warm, tmp_path, monkeypatch, server.server_port)
         done = await deploy.publish(folder, best, "me/it", told=lines.append)
     assert done.url.endswith("/me/it/commit/1") and done.size_bytes > 10_000
     sent = {

@@ -9,7 +9,7 @@ import socket
 import sys
 from pathlib import Path
 
-MODULES = ("engine.trainer", "engine.trainer.preview")
+MODULES = ("engine.trainer", "engine.trainer.preview", "engine.trainer.publish")
 
 
 def _messenger(address: str, module: str, arguments: list[str]) -> None:
