@@ -19,7 +19,7 @@ from engine.controller.packing import BLOCK, FORMAT, INDEX, TOLD, Meter, Progres
 from engine.errors import BadInput, PodError
 from engine.home import Home
 from engine.job.events import Status, parse_stamp
-from engine.job.folder import JobFolder
+from engine.job.folder import JobFolder, write_json
 from engine.records import Job
 from engine.store.base import Store
 from engine.stream import ingest
@@ -106,6 +106,11 @@ def _runs(
         job_id, name = str(run["id"]), str(run["columns"]["name"])
         if job_id.startswith("."):
             raise BadInput(f"{job_id!r} is no job id")
+        # One that seemed alive would be brought back to life here, and do what its job.json says.
+        if not Status(run["status"]).ended:
+            raise BadInput(
+                f"{name[:100]!r} in the archive is {run['status']}", "Only ended runs are taken in."
+            )
         incoming = home.jobs / f".incoming-{home.job(job_id).path.name}"
         remove(incoming, home.jobs)
         try:
@@ -152,6 +157,10 @@ def _add(store: Store, home: Home, run: Mapping[str, Any], incoming: Path) -> No
     remove(folder.path, home.jobs)
     incoming.mkdir(parents=True, exist_ok=True)
     (incoming / "checkpoints").mkdir(exist_ok=True)
+    ending = JobFolder(incoming).exit
+    if not ending.exists():
+        # Its events may not tell of its end; whoever finds it before we have said so finds it here.
+        write_json(ending, {"status": run["status"], "error": run["error_message"]})
     incoming.rename(folder.path)
     columns = {name: run["columns"].get(name) for name in TOLD}
     columns |= {"tags": tuple(columns["tags"] or ()), "config": columns["config"] or {}}

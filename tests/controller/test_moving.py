@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import tarfile
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from engine.controller import Controller
 from engine.controller.packing import INDEX, pack
 from engine.controller.unpacking import Taken, unpack
 from engine.errors import BadInput, PodError
@@ -84,6 +86,30 @@ def test_runs_come_out_as_they_went_in(home: Path, there: Path, tmp_path: Path, 
         assert folder.events.read_bytes() == Home(home).job(job_id).events.read_bytes()
         assert (folder.checkpoint(60) / "deep" / "model.safetensors").read_bytes() == b"\x3c" * 3000
     assert [run.added for run in taken(there, archive)] == [False, False]
+
+
+def test_an_import_killed_before_the_end_was_noted_is_ended_and_not_trained_on(
+    home: Path, there: Path, tmp_path: Path
+) -> None:
+    job_id = filled(home, "poor", POOR)
+    store = SQLiteStore(Home(home).database)
+    store.update(job_id, status=Status.FAILED, error_message="the pod vanished", provider="local")
+    store.close()
+    taken(there, packed(home, tmp_path / "runs.tar"))
+    store = SQLiteStore(Home(there).database)
+    store.update(job_id, status=Status.RUNNING, error_message=None)
+
+    async def start() -> None:
+        controller = Controller(store, Home(there))
+        await controller.start()
+        await controller.settle([job_id])
+        await controller.close()
+
+    asyncio.run(start())
+    found = store.job(job_id)
+    assert (found.status, found.error_message) == (Status.FAILED, "the pod vanished")
+    assert not Home(there).job(job_id).lock.exists()
+    store.close()
 
 
 def test_by_default_the_best_checkpoint_goes_along_and_no_data(
@@ -175,6 +201,10 @@ def newer(index: dict[str, Any], contents: dict[str, bytes]) -> None:
     index["format"] = 2
 
 
+def alive(index: dict[str, Any], contents: dict[str, bytes]) -> None:
+    index["runs"][0]["status"] = "running"
+
+
 def nonsense(index: dict[str, Any], contents: dict[str, bytes]) -> None:
     index["runs"][0]["columns"] = 7
 
@@ -182,7 +212,7 @@ def nonsense(index: dict[str, Any], contents: dict[str, bytes]) -> None:
 @pytest.mark.parametrize(
     "change",
     [escape("../../evil"), escape("/tmp/evil-podium"), rename("../evil"), rename(".."), rename(".evil"),
-     flip, lose, newer, nonsense],
+     flip, lose, newer, alive, nonsense],
 )  # fmt: skip
 def test_an_archive_that_lies_adds_nothing(
     home: Path, there: Path, tmp_path: Path, change: Callable[[dict[str, Any], dict[str, bytes]], None]
