@@ -11,6 +11,7 @@
     │   └── SignedOut         nobody is signed in to the hosted store, or the session is refused
     ├── PodError              the machine that should run the job
     │   ├── PodLost           the connection is gone; the job may well go on
+    │   │   └── StartLost     it went while the job was started, and nobody can say whether it was
     │   └── ProviderError     who rents out the machines refused or failed
     │       ├── Unauthorized  no key, or one that is refused
     │       ├── Forbidden     the key may not do that
@@ -122,6 +123,10 @@ class PodError(PodiumError):
 
 class PodLost(PodError):
     """The connection to the pod is gone; what runs there may well go on."""
+
+
+class StartLost(PodLost):
+    """The connection went while the job was started; nobody can say whether it was."""
 
 
 class ProviderError(PodError):

@@ -275,8 +275,7 @@ class Controller:
         if pod.in_place:
             for name in ("stop", "pause"):
                 await asyncio.to_thread(self._home.job(job_id).take_request, name)
-        await pod.start(job_id)
-        await self._launching.arrived(job_id)
+        await self._launching.start(pod, job_id)
         self._following.follow(job_id)
 
     async def _left(self, job: Job, pod: Pod) -> bool:
@@ -325,8 +324,7 @@ class Controller:
         alive = await pod.alive(job.id)
         await pod.request(job.id, name)
         if not alive:
-            await pod.start(job.id)
-            await self._launching.arrived(job.id)
+            await self._launching.start(pod, job.id)
         self._following.follow(job.id)
 
     async def _job(self, job_id: str) -> Job:

@@ -13,10 +13,11 @@ from engine.controller.following import Following
 from engine.controller.phases import mark
 from engine.controller.pods import Pods
 from engine.controller.renting import Renting
-from engine.errors import PodError, PodiumError, StoreError
+from engine.errors import PodError, PodiumError, StartLost, StoreError
 from engine.home import Home
 from engine.job.events import Status
 from engine.job.folder import JobFolder
+from engine.pods.base import Pod
 from engine.records import Job
 from engine.store.base import Store
 from engine.supervisor.locks import Lock
@@ -100,8 +101,7 @@ class Launching:
                 if launching.path.parent.exists():
                     await asyncio.to_thread(launching.take)
                 await rent()
-            await self._pods.of(job).start(job.id)
-            await self.arrived(job.id)
+            await self.start(self._pods.of(job), job.id)
         except (PodError, StoreError, OSError) as error:
             failure = error if isinstance(error, PodiumError) else _unwritable(error)
             await self._over(job, str(failure), Status.FAILED)
@@ -133,8 +133,15 @@ class Launching:
                     "`podium pods reap` ends it.",
                 ) from None
 
-    async def arrived(self, job_id: str) -> None:
-        """The supervisor is at work: from here on events tell what the time goes into."""
+    async def start(self, pod: Pod, job_id: str) -> None:
+        """Start a job's supervisor; from then on events tell what the time goes into.
+
+        Raises:
+            PodError: It is not at work.
+        """
+        with contextlib.suppress(StartLost):
+            # It may be at work there: whoever follows it finds out, and starts it if it is not.
+            await pod.start(job_id)
         # What is at work goes on, whether its ledger can be written or not.
         with contextlib.suppress(StoreError):
             await asyncio.to_thread(mark, self._store, job_id, "")

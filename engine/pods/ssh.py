@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.errors import PodError, PodLost
+from engine.errors import PodError, PodLost, StartLost
 from engine.home import Home
 from engine.job.events import Phase
 from engine.job.folder import CONTROLS
@@ -129,15 +129,20 @@ class SSHPod:
         """Bring the job there and start its supervisor, detached; nothing if one is at work.
 
         Raises:
+            StartLost: It may be at work by now.
             PodError: Something that it needs is missing there, with what to do.
         """
+        asked = False
         for wait in (*_RETRIES, None):
             try:
                 folder = await self.absolute(self.folder(job_id))
                 if not await self.alive(job_id):
                     await self._starter.start(self._root, job_id, self._home.job(job_id), folder)
                 return
-            except PodLost:
+            except PodLost as error:
+                asked = asked or isinstance(error, StartLost)
+                if wait is None and asked:
+                    raise StartLost(error.what, error.advice) from None
                 if wait is None:
                     raise
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))

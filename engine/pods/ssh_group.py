@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from engine.errors import PodError, PodLost
+from engine.errors import PodError, PodLost, StartLost
 from engine.home import Home
 from engine.job.folder import NODES, read_json
 from engine.pods.base import Chunk, Completed
@@ -79,6 +79,7 @@ class SSHGroup:
         """Bring the job to all of them at once, and start every supervisor that is not at work.
 
         Raises:
+            StartLost: One of them may be at work by now, and all others are.
             PodError: One of them can't be started. Of a job that was at work nowhere, nothing is then.
         """
         fresh = not any(await asyncio.gather(*(machine.alive(job_id) for machine in self.machines)))
@@ -86,6 +87,9 @@ class SSHGroup:
         begun = await asyncio.gather(
             *(self._begin(job_id, node) for node in range(len(self.machines))), return_exceptions=True
         )
+        failures = [failure for failure in begun if failure is not None]
+        if failures and all(isinstance(failure, StartLost) for failure in failures):
+            raise StartLost(str(failures[0]))
         if fresh and any(begun):
             ends = (self._end(job_id, node) for node, failure in enumerate(begun) if failure is None)
             await asyncio.gather(*ends, return_exceptions=True)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from engine.errors import PodError
+from engine.errors import PodError, PodLost, StartLost
 from engine.job.events import Phase
 from engine.job.folder import JobFolder
 from engine.pods import luggage
@@ -180,11 +180,14 @@ class Starter:
             argv += ["--trainer", shlex.join(self._trainer)]
         names = (*WANTED_SECRETS, *variables)
         secrets = {**{name: os.environ[name] for name in names if os.environ.get(name)}, **more}
-        await self._calls.checked(
-            ["sh", "-c", _DETACHED, "sh", f"{folder}/supervisor.log", *argv],
-            env={"PYTHONPATH": code, "PYTHONDONTWRITEBYTECODE": "1", **secrets},
-            timeout=120,
-        )
+        try:
+            await self._calls.checked(
+                ["sh", "-c", _DETACHED, "sh", f"{folder}/supervisor.log", *argv],
+                env={"PYTHONPATH": code, "PYTHONDONTWRITEBYTECODE": "1", **secrets},
+                timeout=120,
+            )
+        except PodLost as error:
+            raise StartLost(error.what, error.advice) from None
 
 
 def _facts(paths: Sequence[Path]) -> dict[Path, tuple[str, int]]:

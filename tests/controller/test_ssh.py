@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from engine.controller import Controller, Pods
-from engine.errors import BadInput, PodError
+from engine.errors import BadInput, PodError, PodLost
 from engine.home import Home
 from engine.job.events import EventType, Status
 from engine.job.folder import JobFolder
 from engine.job.spec import JobSpec
+from engine.pods.ssh_calls import Calls
 from engine.pods.ssh_start import Starter
 from engine.store.sqlite import SQLiteStore
 from engine.supervisor.process import end_leftovers
@@ -240,6 +241,30 @@ async def test_a_launch_on_a_machine_that_is_not_there_is_kept_as_failed(
         await controller.launch(spec(server, data))
     (job,) = laptop.store.jobs()
     assert (job.status, "can't be reached" in (job.error_message or "")) == (Status.FAILED, True)
+
+
+async def test_a_connection_that_is_lost_while_the_supervisor_starts_loses_no_job(
+    laptop: Laptop, server: Server, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be at work there: it would train unseen, as a failed job, and hold the machine."""
+    monkeypatch.setattr("engine.pods.ssh._RETRIES", (0.01,))
+    whole, cut = Calls.checked, [True]
+
+    async def cut_off(self: Calls, argv: Any, **options: Any) -> bytes:
+        done = await whole(self, argv, **options)
+        if cut and "--detach" in argv:
+            cut.pop()
+            server.stop()
+            raise PodLost("the connection is gone")
+        return done
+
+    monkeypatch.setattr(Calls, "checked", cut_off)
+    controller = await laptop.open()
+    job = await controller.launch(spec(server, data))
+    assert laptop.store.job(job.id).status != Status.FAILED
+    server.start()
+    assert await settled(controller, job.id) == Status.COMPLETED
+    assert laptop.store.job(job.id).attempt == 1
 
 
 async def test_two_machines_work_at_once(laptop: Laptop, server: Server, data: Path, tmp_path: Path) -> None:
