@@ -61,6 +61,8 @@ def check_tokens(trainer: Any) -> None:
     """
     known = int(trainer.model.get_input_embeddings().weight.shape[0])
     tokenizer = trainer.processing_class
+    if max(tokenizer.get_vocab().values(), default=-1) < known:
+        return
     used = [highest_token(rows) for rows in (trainer.train_dataset, trainer.eval_dataset)]
     highest = max(token for token in (*used, tokenizer.pad_token_id, -1) if token is not None)
     if highest >= known:
