@@ -127,6 +127,7 @@ class Following:
         while True:
             try:
                 await self._ended(job_id)
+                self._trouble.pop(job_id, None)
                 return
             except NoSuchJob:
                 return

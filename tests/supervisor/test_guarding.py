@@ -111,7 +111,7 @@ def test_what_an_earlier_start_left_on_the_pods_own_disk_is_never_deleted(root: 
 def test_a_pod_that_is_resumed_beyond_its_limits_gives_the_minutes_for_fetching(root: Path) -> None:
     trained(root)
     before(root, hours=9, ordered="stop")
-    guard = Guard(told(root, {"max_hours": 2, "retrieve_minutes": 0.5 / 60}, volume="persistent"), Ways())
+    guard = Guard(told(root, {"max_hours": 2, "retrieve_minutes": 1.5 / 60}, volume="persistent"), Ways())
     assert guard.due() == ""
     until(guard.due, "and then it ends")
     # Not so one that nobody resumed: its guard alone was started anew.
