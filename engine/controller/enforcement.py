@@ -101,7 +101,8 @@ class Enforcement:
         if not why and not (suspected and job.status.live):
             return
         pod = await self._pods.rented(job.id).state()
-        if pod is None or pod.status == "stopped":
+        fetching = job.status.ended and fresh(pod, 60 * placement.retrieve_minutes)
+        if pod is None or pod.status == "stopped" or fetching:
             self.trouble.pop(job.id, None)
             return
         if not why and limits.stall_minutes is not None:
@@ -165,6 +166,14 @@ def over(limits: Limits, placement: Placement, sign: Sign | None, now: datetime)
     if used <= last + SLACK:
         return ""
     return f"{limits.reached(used) or 'its limits'} reached"
+
+
+def fresh(pod: Rented | None, seconds: float) -> bool:
+    """Was it started so lately that somebody may have resumed it, to fetch what is there?"""
+    ages = [pod.uptime_seconds] if pod is not None and pod.uptime_seconds is not None else []
+    if pod is not None and pod.started_at is not None:
+        ages.append((datetime.now(UTC) - pod.started_at).total_seconds())
+    return bool(ages) and min(ages) < seconds
 
 
 def stalled(pod: Rented, minutes: float, stall_minutes: float) -> str:

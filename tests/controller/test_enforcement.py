@@ -147,6 +147,22 @@ async def test_what_nobody_fetched_is_kept_on_the_pods_own_disk(bench: Bench) ->
     assert "its disk is kept" in bench.told[0]
 
 
+async def test_a_pod_that_is_resumed_to_be_fetched_from_is_let_be_for_a_while(bench: Bench) -> None:
+    pod = bench.job(hours_ago=9, limits={"max_hours": 2}, folder="/workspace/podium")
+    kept, account = bench.pods.placements.of("j"), bench.runpod.account
+    assert kept is not None
+    bench.pods.placements.keep(replace(kept, retrieve_minutes=30))
+    bench.store.update("j", status=Status.CANCELLED)
+    account.stop(pod)
+    account.start(pod)
+    account.clock.advance(60)
+    await bench.enforcement.look()
+    assert pod.events[-1] == "started"
+    bench.pods.placements.keep(replace(kept, retrieve_minutes=0))
+    await bench.enforcement.look()
+    assert pod.events[-1] == "stopped"
+
+
 @pytest.mark.parametrize(("folder", "end"), [("/workspace/podium", "stopped"), ("/root/p", "terminated")])
 async def test_what_can_not_be_fetched_in_time_is_not_deleted_where_it_has_a_disk(
     bench: Bench, folder: str, end: str
