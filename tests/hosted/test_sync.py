@@ -265,6 +265,26 @@ def test_what_is_purged_between_two_looks_does_not_come_back(
     assert first.jobs(archived=True, deleted=True) == []
 
 
+def test_what_was_said_of_a_run_that_another_machine_purged_troubles_nobody(
+    machine: Machine, cloud: Cloud
+) -> None:
+    first, second = machine("first"), machine("second")
+    left = [JOB, str(uuid.uuid4())]
+    for job in left:
+        first.add(a_job(job, status=Status.COMPLETED))
+    in_step(first, second)
+    # The last one, too.
+    while left:
+        job = left.pop()
+        second.annotate([job], add=("late",))
+        first.act("delete", [job])
+        first.forget([job])
+        in_step(first, second, second)
+        for store in (first, second):
+            assert [item.id for item in store.jobs(archived=True, deleted=True)] == left
+        assert cloud.rows("SELECT id::text FROM local_training_jobs") == [(item,) for item in left]
+
+
 def test_a_run_that_another_machine_got_out_of_the_trash_is_not_purged(
     machine: Machine, cloud: Cloud
 ) -> None:

@@ -165,7 +165,7 @@ class Pull:
         with self._database.reading() as db:
             copies = [ledger.copy_with(db, self._account, hosted) for hosted in known if hosted not in there]
         lost = [copy for copy in copies if copy and copy.base and copy.revision]
-        if not there:
+        if not there and len(lost) > 1:
             return set()  # more likely a mistake of the server's than nothing at all
         with self._database.writing() as db:
             for copy in lost:

@@ -15,7 +15,7 @@ from engine.store.hosted.columns import FACTS, FROM_EVENTS, USERS, Row, harmless
 from engine.store.hosted.ledger import Copy
 from engine.store.hosted.server import Server
 from engine.store.hosted.taking import local_row, take_row
-from engine.store.hosted.wire import Refused
+from engine.store.hosted.wire import Gone, Refused
 from engine.store.values import json_object
 
 BATCH: Final = 1000
@@ -69,7 +69,7 @@ class Push:
                 return changed
             remote = self._server.job(copy.hosted_id)
             if remote is None:
-                raise Refused(f"run {local['name']} is no longer in the hosted store")
+                raise Gone(f"run {local['name']} is no longer in the hosted store")
             with self._database.writing() as db:
                 changed = take_row(db, self._account, remote) is not None or changed
         raise Refused(

@@ -23,7 +23,7 @@ from engine.store.hosted.push import Push
 from engine.store.hosted.realtime import Realtime
 from engine.store.hosted.server import Server
 from engine.store.hosted.state import Standing, State
-from engine.store.hosted.wire import Refused
+from engine.store.hosted.wire import Gone, Refused
 
 PACE: Final = 2.0
 """Seconds between two looks for what is new."""
@@ -187,7 +187,7 @@ class Sync:
             waiting = ledger.waiting(db, self._account)
         if waiting and self.state.standing == "synced":
             self._set("behind")
-        push, refused = Push(self._database, self._way()), ""
+        push, refused, done = Push(self._database, self._way()), "", True
         for copy in purged:
             try:
                 push.purged(copy)
@@ -204,12 +204,16 @@ class Sync:
                 if push.job(job_id):
                     self._tell({job_id})
                 self._refused.pop(job_id, None)
+            except Gone as error:
+                # It was purged elsewhere, most likely: that is looked into at once, and said if it is not so.
+                self._refused[job_id] = str(error), time.monotonic() + _REFUSED
+                self._due["purged"], done = 0.0, False
             except Refused as error:
                 self._refused[job_id] = str(error), time.monotonic() + _REFUSED
                 refused = refused or str(error)
             if self.state.standing == "behind":
                 self._set("behind")
-        if not refused and not self._closing.is_set():
+        if done and not refused and not self._closing.is_set():
             self._settled = now
         return refused
 

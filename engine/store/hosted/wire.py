@@ -36,6 +36,10 @@ class Refused(StoreError):
         super().__init__(what, advice)
 
 
+class Gone(Refused):
+    """A run is no longer there."""
+
+
 def client(project: Project, *, read_seconds: float = READ_SECONDS) -> Client:
     """A client of the project that renews nothing and remembers nothing by itself.
 
