@@ -15,6 +15,7 @@ from tui.cli.output import interactive, line, one_line
 
 if TYPE_CHECKING:
     from engine.controller import Controller
+    from engine.store.sqlite import SQLiteStore
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ def opened() -> Iterator[Store]:
         store.close()
 
 
-def _first_sync(store: Store) -> None:
+def _first_sync(store: SQLiteStore) -> None:
     """Bring it in step; what takes a while is told, to who sits there."""
     told = time.monotonic()
 
