@@ -26,6 +26,12 @@ from tui.widgets.gpu_list import GpuList
 SMALL, USUAL = (80, 24), (120, 40)
 
 
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody types here for as long as people do."""
+    monkeypatch.setattr("tui.screens.launch.PAUSE", 0.02)
+
+
 class Played:
     """The app with the dialog open."""
 
