@@ -236,6 +236,7 @@ async def test_a_filter_that_nothing_passes_says_how_to_get_out() -> None:
         await it.type("nosuchrun")
         assert "No run passes this filter" in str(it.screen.query_one(".empty", Static).render())
         assert not it.screen.query_one(RunHeading).visible and "delete" not in it.said(MarkedBar)
+        assert "mark" not in str(it.screen.query_one(CommandBar).render())
         await it.press("slash")
         keys = str(it.screen.query_one(CommandBar).render())  # a letter is text here, and no key
         assert keys == "enter to the list  esc drop filter  f1 help  ^p commands"

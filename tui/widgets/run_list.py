@@ -15,7 +15,7 @@ from engine.analysis.history import model_of
 from engine.analysis.snapshot import Snapshot
 from engine.records import Job
 from tui import wishes
-from tui.commands import Commanding
+from tui.commands import Command, Commanding
 from tui.widgets.group_line import group_line
 from tui.widgets.line_list import LineList
 from tui.widgets.run_columns import INDENT, USUAL, Plan, plan, row
@@ -105,6 +105,10 @@ class RunList(Commanding, LineList):
     def subject(self) -> tuple[str, ...]:
         """The run under the cursor."""
         return (self.job.id,) if self.job else ()
+
+    def offers(self, command: type[Command]) -> bool:
+        """Where nothing is listed there is nothing to mark, sort or open."""
+        return bool(self._lines)
 
     def best_of(self, model: str) -> Job | None:
         """The model's run with the lowest eval loss."""
