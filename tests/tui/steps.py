@@ -28,6 +28,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
     while not condition():
         assert monotonic() < deadline, "waited in vain"
         await pilot.pause(0.02)
+    await pilot.pause()
     await drained(pilot)
 
 
@@ -67,6 +68,7 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
     Textual guesses by the time that the processor takes whether a key has done it: on a busy machine a letter
     then comes before the dialog that it is for, and on a quiet one each key costs 40 ms of sleep.
     """
+    await drained(pilot)
     for key in keys:
         name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
         event = Key(name, _text_of(key, name))
