@@ -212,9 +212,10 @@ async def test_a_create_that_may_or_may_not_have_happened_is_never_sent_again(
     runpod.fault(CREATE, Fault(drop=True))
     with pytest.raises(AnswerLost, match="podium-7") as caught:
         await provider.create(asked())
-    assert "Launch again" in caught.value.advice
+    # Another launch has another name, and adopts nothing.
+    assert "ends it when it sees it" in caught.value.advice
     assert count(runpod, CREATE) == 1
-    # The user launches again: this time it is rented, once.
+    # Asked for again under the same name: this time it is rented, once.
     made = await provider.create(asked())
     assert [pod.id for pod in runpod.account.named("podium-7")] == [made.id]
 
