@@ -36,11 +36,11 @@ from tui.widgets.difference_table import DifferenceTable, apart, together, writt
 from tui.widgets.line_list import LineList
 from tui.widgets.metric_cells import delta, metric_line
 from tui.widgets.metric_filter import matches
-from tui.widgets.metric_table import MetricTable
+from tui.widgets.metric_table import MetricTable, NextValue
 from tui.widgets.overlay_pane import OverlayPane, overlaid
 from tui.widgets.recommendation import RecommendationPanel, losers
 from tui.widgets.run_heads import RunHeads
-from tui.widgets.run_picker import RunPicker
+from tui.widgets.run_picker import RunPicker, TogglePicked
 from tui.widgets.side_by_side import Grid, Sizes, grid
 from tui.widgets.title_line import TitleLine
 
@@ -562,6 +562,22 @@ async def test_what_went_with_the_result_is_told_with_its_number_of_runs() -> No
 
 def test_few_runs_are_warned_of() -> None:
     assert str(together(Correlation("lora.r", -0.8, 5, True), 40)).split()[-3:] == ["5", "runs", "few"]
+
+
+async def test_keys_that_come_before_the_answer_to_the_last_one_go_on_from_it() -> None:
+    async with stage() as it:
+        for job_id in ("job-10", "job-08"):
+            it.picker.go_to(job_id)
+            it.picker.on_toggle_picked(TogglePicked())
+        for _ in range(2):
+            it.table.on_next_value(NextValue())
+        await settled(it.pilot)
+        assert it.app.question.compared == ("job-07", "job-05", "job-03", "job-10", "job-08")
+        assert it.app.question.statistic == "max"
+        it.picker.focus()
+        it.picker.go_to("job-10")
+        await it.press("space")
+        assert it.app.question.compared == ("job-07", "job-05", "job-03", "job-08")
 
 
 # ---- kept

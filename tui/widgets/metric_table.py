@@ -93,6 +93,8 @@ class MetricTable(Commanding, LineList):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._rows: tuple[Row, ...] = ()
+        self._asked: Statistic | None = None
+        """The value that was asked for and is not there yet: the next key goes on from it."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -127,6 +129,8 @@ class MetricTable(Commanding, LineList):
 
     def watch_comparison(self) -> None:
         """Show other numbers."""
+        if self.comparison is not None and self.comparison.statistic == self._asked:
+            self._asked = None
         self._select()
 
     def watch_only_differing(self) -> None:
@@ -180,7 +184,9 @@ class MetricTable(Commanding, LineList):
         if self.comparison is not None:
             names = list(STATISTICS)
             self.more = True
-            self.post_message(self.Valued(names[(names.index(self.comparison.statistic) + 1) % len(names)]))
+            last = self._asked or self.comparison.statistic
+            self._asked = names[(names.index(last) + 1) % len(names)]
+            self.post_message(self.Valued(self._asked))
 
     def on_sort_by_metric(self, command: SortByMetric) -> None:
         """Best first, worst first, as chosen."""

@@ -83,6 +83,8 @@ class RunPicker(Commanding, LineList):
         self._jobs: tuple[Job, ...] = ()
         self._scene: Scene | None = None
         self._kin = Kin()
+        self._asked: list[tuple[str, ...]] = []
+        """The choices that were asked for and are not there yet: the next key goes on from the last."""
         self._digits, self._longest = 2, 0
 
     @property
@@ -122,6 +124,7 @@ class RunPicker(Commanding, LineList):
             self._jobs = ()
         else:
             compared, family = snapshot.compared.jobs, snapshot.family
+            self._arrived(tuple(job.id for job in compared))
             ids, kin = {job.id for job in compared}, self._kin.of(compared, snapshot.jobs, family)
             self._jobs = (*compared, *(job for job in kin if job.id not in ids))
             every = {job.id: job for job in (*kin, *compared)}
@@ -130,6 +133,21 @@ class RunPicker(Commanding, LineList):
         self._digits = max(2, len(str(max((job.number for job in self._jobs), default=0))))
         self._longest = max((len(job.name) for job in self._jobs), default=0)
         self.show([job.id for job in self._jobs])
+
+    def _arrived(self, chosen: tuple[str, ...]) -> None:
+        """This choice is there: what was asked up to it is done; all is void where somebody else chose."""
+        if chosen in self._asked:
+            del self._asked[: self._asked.index(chosen) + 1]
+        elif chosen != tuple(job.id for job in self._jobs[: len(chosen)]):
+            self._asked.clear()
+
+    def _chosen(self, comparison: Comparison) -> tuple[str, ...]:
+        """What is compared as soon as all is there that was asked for."""
+        return self._asked[-1] if self._asked else tuple(job.id for job in comparison.jobs)
+
+    def _choose(self, job_ids: tuple[str, ...]) -> None:
+        self._asked.append(job_ids)
+        self.post_message(self.Picked(job_ids))
 
     def plan(self) -> Plan:
         """The columns that fit."""
@@ -152,11 +170,11 @@ class RunPicker(Commanding, LineList):
         if comparison is None or not self._jobs:
             return
         job = self._jobs[self.row]
-        ids = tuple(other.id for other in comparison.jobs)
+        ids = self._chosen(comparison)
         if job.id not in ids:
-            self.post_message(self.Picked((*ids, job.id)))
+            self._choose((*ids, job.id))
         elif len(ids) > 2:
-            self.post_message(self.Picked(tuple(other for other in ids if other != job.id)))
+            self._choose(tuple(other for other in ids if other != job.id))
         else:
             self.notify("A comparison needs two runs: take another in first.", timeout=3)
 
@@ -167,7 +185,7 @@ class RunPicker(Commanding, LineList):
         if comparison is None or not self._jobs:
             return
         job = self._jobs[self.row]
-        if job.id not in {other.id for other in comparison.jobs}:
+        if job.id not in self._chosen(comparison):
             self.notify("Only a compared run can be the reference: space takes this one in.", timeout=3)
         else:
             self.post_message(self.Reference(None if job.id == comparison.reference else job.id))
