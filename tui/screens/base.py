@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.events import DescendantBlur, DescendantFocus
 from textual.reactive import reactive
 from textual.screen import Screen
+from textual.widget import Widget
 
 from engine.analysis.snapshot import Snapshot
 from tui.commands import Commanding
@@ -26,6 +29,8 @@ class PodiumScreen(Commanding, Screen[None]):
 
     NAME: ClassVar[ScreenName]
     COMMANDS: ClassVar[Any] = ()
+    PANES: ClassVar[Collection[str]] = ()
+    """The ids of its panes: the title of the one that has the keys looks like it."""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (170, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-normal-height"), (46, "-tall")]
 
@@ -52,6 +57,25 @@ class PodiumScreen(Commanding, Screen[None]):
     def compose_body(self) -> ComposeResult:
         """The screen's own widgets."""
         raise NotImplementedError
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """A pane has the keys, by key or by mouse."""
+        if (pane := self._pane_of(event.widget)) is not None:
+            self.bring_to_front(pane.id or "")
+            self.call_after_refresh(pane.update_node_styles)
+
+    def on_descendant_blur(self, event: DescendantBlur) -> None:
+        """A pane that lost the keys looks like it."""
+        # Textual styles only what lost or got the focus anew, and not the titles beside it.
+        if (pane := self._pane_of(event.widget)) is not None:
+            self.call_after_refresh(pane.update_node_styles)
+
+    def _pane_of(self, widget: Widget) -> Widget | None:
+        found = (node for node in widget.ancestors_with_self if node.id in self.PANES)
+        return next((node for node in found if isinstance(node, Widget)), None)
+
+    def bring_to_front(self, pane: str) -> None:
+        """Show the pane that has the keys, where there is room for one only."""
 
     async def drawn(self) -> None:
         """Wait until the curves of the last snapshot are drawn; where there are none, not at all."""

@@ -56,6 +56,7 @@ class ComparisonScreen(ComparisonDialogs):
 
     NAME = "comparison"
     TITLE_IN_HELP = "Comparison"
+    PANES = PANES
     AUTO_FOCUS = ""  # there may be nothing to focus yet
     COMMANDS = (
         ask.CompareSuggested,
@@ -192,14 +193,6 @@ class ComparisonScreen(ComparisonDialogs):
         elif self.focused is None:
             self.call_after_refresh(self.query_one(MetricTable).focus)
 
-    def on_descendant_focus(self) -> None:
-        """The pane with the focus comes to the front."""
-        pane = next(
-            (node.id for node in (self.focused or self).ancestors_with_self if node.id in PANES), None
-        )
-        if pane is not None:
-            self._to_front(pane)
-
     def on_next_pane(self) -> None:
         """Around."""
         self._go_to(self._tabs.after(self._tabs.front, 1))
@@ -216,14 +209,15 @@ class ComparisonScreen(ComparisonDialogs):
     def _tabs(self) -> PaneTabs:
         return self.query_one(PaneTabs)
 
-    def _to_front(self, pane: str) -> None:
+    def bring_to_front(self, pane: str) -> None:
+        """Of the panes that share a place, this one."""
         self._tabs.front = pane
         for name in PANES:
             self.query_one(f"#{name}").set_class(name == pane, "-front")
 
     def _go_to(self, pane: str) -> None:
         """Bring a pane to the front and focus it, once it is shown."""
-        self._to_front(pane)
+        self.bring_to_front(pane)
         target = next(
             node
             for node in self.query(f"#{pane} *")

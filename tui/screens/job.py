@@ -10,7 +10,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.events import DescendantBlur, DescendantFocus
 from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
@@ -149,6 +148,7 @@ class JobScreen(PodiumScreen):
         "events": "EventList",
     }
     """The panes by their ids, each with the widget in it that takes the keys."""
+    PANES = TAKERS
     BELOW: Final = ("log", "predictions", "events")
     """Those that share the place below the others: one is shown at a time."""
 
@@ -277,23 +277,9 @@ class JobScreen(PodiumScreen):
         """One or all."""
         self.filled = not self.filled
 
-    def on_descendant_focus(self, event: DescendantFocus) -> None:
-        """A pane was clicked: it is the one in front."""
-        if (name := self._pane_of(event.widget)) is not None:
-            self.front = name
-        self._restyle(name)
-
-    def on_descendant_blur(self, event: DescendantBlur) -> None:
-        """A pane that lost the keys looks like it."""
-        self._restyle(self._pane_of(event.widget))
-
-    def _pane_of(self, widget: Widget) -> str | None:
-        return next((node.id for node in widget.ancestors_with_self if node.id in self.TAKERS), None)
-
-    def _restyle(self, name: str | None) -> None:
-        """Textual styles only what lost or got the focus anew, and not the titles beside it."""
-        for pane in self.query(f"#{name}") if name else ():
-            self.call_after_refresh(pane.update_node_styles)
+    def bring_to_front(self, pane: str) -> None:
+        """A pane was clicked, or given the keys."""
+        self.front = pane
 
     @on(PaneTabs.Chosen)
     def _choose(self, event: PaneTabs.Chosen) -> None:
