@@ -246,6 +246,16 @@ async def test_no_points_say_so(app: PodiumApp, desk: FakeDesk) -> None:
         )
 
 
+async def test_no_place_is_taken_from_a_picture_of_another_axis(app: PodiumApp) -> None:
+    async with looking_at_the_chart(app) as pilot:
+        chart(pilot).on_cycle_axis()
+        chart(pilot).on_cross_left()  # at once: the picture still shows steps
+        assert chart(pilot).cross is None
+        await settled(pilot)
+        await press(pilot, "left")
+        assert 0 < chart(pilot).cross <= 1.02 * chart(pilot).lines[0].curve.points[-1].x
+
+
 def free(question: Question) -> Snapshot:
     """A run on a machine that costs nothing."""
     snapshot = live(question)

@@ -129,7 +129,8 @@ async def test_tab_goes_through_the_charts_and_enter_shows_one_alone(app: Podium
 async def test_what_is_done_to_one_chart_is_done_to_all(app: PodiumApp, desk: FakeDesk) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
-        await press(pilot, "M", "Y", "X", "left", "shift+left", "plus", "O", "S")
+        await press(pilot, "M", "Y", "X")
+        await press(pilot, "left", "shift+left", "plus", "O", "S")
         first, *others = charts(pilot)
         assert first.view.low is not None
         for chart in others:

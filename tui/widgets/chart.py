@@ -275,9 +275,17 @@ class Chart(Commanding, Widget, can_focus=True):
         column, here = picture.column(near.x), picture.column(self.cross)
         return near if column is not None and here is not None and abs(column - here) <= 1 else None
 
-    def _move_cross(self, by: int) -> None:
+    @property
+    def _legible(self) -> Picture | None:
+        """The last picture, if places on it are places on the axis: one of another axis is about to go."""
         picture = self.picture
         if picture is None or not picture.canvas:
+            return None
+        return picture if all(line.curve.axis == self.view.axis for line in picture.plot.lines) else None
+
+    def _move_cross(self, by: int) -> None:
+        picture = self._legible
+        if picture is None:
             return
         column = picture.column(self.cross) if self.cross is not None else None
         if column is None:
@@ -394,8 +402,8 @@ class Chart(Commanding, Widget, can_focus=True):
 
     def _under(self, event: events.MouseEvent) -> float | None:
         """The x under the mouse."""
-        picture = self.picture
-        if picture is None or not picture.canvas:
+        picture = self._legible
+        if picture is None:
             return None
         return picture.at(max(0, min(picture.columns - 1, event.x - picture.gutter)))
 
