@@ -61,14 +61,15 @@ class PodiumScreen(Commanding, Screen[None]):
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         """A pane has the keys, by key or by mouse."""
         if (pane := self._pane_of(event.widget)) is not None:
-            self.bring_to_front(pane.id or "")
-            self.call_after_refresh(pane.update_node_styles)
+            if event.widget is self.focused:  # else a key has gone on to another by now
+                self.bring_to_front(pane.id or "")
+            pane.update_node_styles()
 
     def on_descendant_blur(self, event: DescendantBlur) -> None:
         """A pane that lost the keys looks like it."""
         # Textual styles only what lost or got the focus anew, and not the titles beside it.
         if (pane := self._pane_of(event.widget)) is not None:
-            self.call_after_refresh(pane.update_node_styles)
+            pane.update_node_styles()
 
     def _pane_of(self, widget: Widget) -> Widget | None:
         found = (node for node in widget.ancestors_with_self if node.id in self.PANES)
