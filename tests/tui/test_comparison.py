@@ -362,6 +362,15 @@ async def test_a_small_terminal_shows_one_pane_at_a_time() -> None:
         assert it.front == "curves"
 
 
+async def test_tabs_that_come_at_once_are_all_counted() -> None:
+    async with stage(size=(80, 24)) as it:
+        for _ in range(3):
+            it.screen.on_next_pane()
+        await settled(it.pilot)
+        assert it.front == list(PANES)[3]
+        assert it.screen.focused in it.screen.query(f"#{it.front} *")
+
+
 async def test_all_panes_come_back_when_the_terminal_grows() -> None:
     async with stage(size=(80, 24)) as it:
         await it.press("tab", "tab")

@@ -235,6 +235,16 @@ async def test_tab_goes_through_the_panes(app: PodiumApp) -> None:
         assert app.screen.front == "events"
 
 
+async def test_a_pane_has_the_keys_before_the_next_key_comes(app: PodiumApp) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        for name in ("checkpoints", "machine", "log"):
+            app.screen.go_to(name)
+            assert app.screen.focused is app.screen.query(app.screen.TAKERS[name]).first()
+        await settled(pilot)
+        assert (app.screen.front, panes_with_room(app)) == ("log", ["log"])
+
+
 async def test_on_a_small_terminal_one_pane_is_shown_and_has_the_keys(app: PodiumApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)

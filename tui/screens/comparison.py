@@ -216,14 +216,14 @@ class ComparisonScreen(ComparisonDialogs):
             self.query_one(f"#{name}").set_class(name == pane, "-front")
 
     def _go_to(self, pane: str) -> None:
-        """Bring a pane to the front and focus it, once it is shown."""
+        """Bring a pane to the front and focus it, at once: the next key may be there already."""
         self.bring_to_front(pane)
         target = next(
             node
             for node in self.query(f"#{pane} *")
             if node.can_focus and node.display and not isinstance(node, Input)
         )
-        self.call_after_refresh(target.focus)
+        self.set_focus(target)
 
     # Wishes
 

@@ -239,8 +239,10 @@ class JobScreen(PodiumScreen):
         if pane in LATER and not self.query(f"#{pane}"):
             self.query_one("#run").mount(LATER[pane](pane).data_bind(JobScreen.detail))
         self.front = pane
-        # It can't have the focus before it is displayed.
-        self.call_after_refresh(self._focus_front)
+        if takers := self.query(self.TAKERS[pane]):
+            self.set_focus(takers.first())  # at once: the next key may be there already
+        else:
+            self.call_after_refresh(self._focus_front)
 
     def _focus_front(self) -> None:
         self.query(self.TAKERS[self.front]).first().focus()
