@@ -26,12 +26,11 @@ class Pulse:
         self._rests.set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._told = False
-        self._acting = False
 
     @property
     def idle(self) -> bool:
         """Is nothing due and nothing being done?"""
-        return not (self._acting or self._changed.is_set())
+        return self._rests.is_set()
 
     async def done(self) -> None:
         """Wait until nothing is due any more."""
@@ -61,9 +60,7 @@ class Pulse:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            self._acting = True
             await self._action()
-            self._acting = False
             if not self._changed.is_set():
                 self._rests.set()
             with contextlib.suppress(TimeoutError):

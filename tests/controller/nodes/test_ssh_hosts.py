@@ -15,6 +15,7 @@ from engine.home import Home
 from engine.job.events import Status
 from engine.job.folder import JobFolder, read_json
 from engine.pods.ssh_start import Starter
+from engine.records import Job
 from engine.store.sqlite import SQLiteStore
 from tests import standin
 from tests.controller.conftest import kill_supervisor
@@ -62,6 +63,15 @@ def types(folder: JobFolder) -> set[str]:
     return {event.type for event in events_of(folder.events)} if folder.events.exists() else set()
 
 
+async def at_work(laptop: Laptop, hosts: Hosts, data: Path) -> tuple[Controller, Job, list[JobFolder]]:
+    """A long job that both machines train: its controller, its row, its folder on each."""
+    controller = await laptop.open(**LONG)
+    job = await controller.launch(hosts.spec(data))
+    there = [hosts.job(node, job.id) for node in range(2)]
+    await comes(lambda: all("train" in types(folder) for folder in there), "both at work")
+    return controller, job, there
+
+
 async def test_both_train_and_what_both_say_is_here(laptop: Laptop, hosts: Hosts, data: Path) -> None:
     controller = await laptop.open(delay=0.2)
     job = await controller.launch(hosts.spec(data))
@@ -90,10 +100,7 @@ async def test_both_train_and_what_both_say_is_here(laptop: Laptop, hosts: Hosts
 async def test_pause_reaches_both_and_resume_starts_both_again(
     laptop: Laptop, hosts: Hosts, data: Path
 ) -> None:
-    controller = await laptop.open(**LONG)
-    job = await controller.launch(hosts.spec(data))
-    there = [hosts.job(node, job.id) for node in range(2)]
-    await comes(lambda: all("train" in types(folder) for folder in there), "both at work")
+    controller, job, there = await at_work(laptop, hosts, data)
     await controller.pause(job.id)
     assert await settled(controller, job.id) == Status.PAUSED
     await comes(lambda: "paused" in there[1].events.read_text(), "the other one's pause")
@@ -110,10 +117,7 @@ async def test_pause_reaches_both_and_resume_starts_both_again(
 async def test_a_dead_machine_is_started_again_and_a_lost_one_breaks_nothing(
     laptop: Laptop, hosts: Hosts, data: Path
 ) -> None:
-    controller = await laptop.open(**LONG)
-    job = await controller.launch(hosts.spec(data))
-    there = [hosts.job(node, job.id) for node in range(2)]
-    await comes(lambda: all("train" in types(folder) for folder in there), "both at work")
+    controller, job, there = await at_work(laptop, hosts, data)
     kill_supervisor(hosts.home(1), job.id)
     await comes(lambda: read_json(there[1].memory).get("attempt") == 2, "another supervisor")
     assert read_json(there[0].memory)["attempt"] == 1
@@ -131,10 +135,7 @@ async def test_a_dead_machine_is_started_again_and_a_lost_one_breaks_nothing(
 async def test_a_dead_first_machine_is_started_again_while_the_other_one_talks(
     laptop: Laptop, hosts: Hosts, data: Path
 ) -> None:
-    controller = await laptop.open(**LONG)
-    job = await controller.launch(hosts.spec(data))
-    there = [hosts.job(node, job.id) for node in range(2)]
-    await comes(lambda: all("train" in types(folder) for folder in there), "both at work")
+    controller, job, there = await at_work(laptop, hosts, data)
     kill_supervisor(hosts.home(0), job.id)
     await comes(lambda: read_json(there[0].memory).get("attempt") == 2, "another supervisor")
     await controller.stop(job.id)
