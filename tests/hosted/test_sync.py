@@ -52,6 +52,16 @@ def soon(truth: Callable[[], Any], seconds: float = 30) -> Any:
     return found
 
 
+def team_of_two(cloud: Cloud) -> str:
+    """A team of who is signed in by default and of bob: its id."""
+    team = str(uuid.uuid4())
+    ada, bob = cloud.sign_in().user_id, cloud.sign_in("bob@example.com").user_id
+    with psycopg.connect(cloud.url) as db:
+        db.execute("INSERT INTO training_teams (id, name, owner_id) VALUES (%s, 't', %s)", (team, ada))
+        db.execute("INSERT INTO training_team_members VALUES (%s, %s)", (team, bob))
+    return team
+
+
 def in_step(*stores: SupabaseStore) -> None:
     for store in stores:
         store.sync()
@@ -342,11 +352,7 @@ def test_runs_that_two_laptops_numbered_alike_while_apart_get_numbers_of_their_o
 def test_what_was_said_of_a_mates_run_without_the_hosted_store_stays_here_and_troubles_nobody(
     machine: Machine, cloud: Cloud, tmp_path: Path
 ) -> None:
-    team = str(uuid.uuid4())
-    ada, bob = cloud.sign_in().user_id, cloud.sign_in("bob@example.com").user_id
-    with psycopg.connect(cloud.url) as db:
-        db.execute("INSERT INTO training_teams (id, name, owner_id) VALUES (%s, 't', %s)", (team, ada))
-        db.execute("INSERT INTO training_team_members VALUES (%s, %s)", (team, bob))
+    team = team_of_two(cloud)
     first, second = machine("first"), machine("second", "bob@example.com")
     first.add(a_job(JOB, status=Status.COMPLETED))
     in_step(first)
@@ -435,11 +441,7 @@ def test_a_purged_run_is_gone_everywhere(machine: Machine, cloud: Cloud) -> None
 
 
 def test_a_mates_run_is_shown_and_not_changed(machine: Machine, cloud: Cloud) -> None:
-    team = str(uuid.uuid4())
-    ada, bob = cloud.sign_in().user_id, cloud.sign_in("bob@example.com").user_id
-    with psycopg.connect(cloud.url) as db:
-        db.execute("INSERT INTO training_teams (id, name, owner_id) VALUES (%s, 't', %s)", (team, ada))
-        db.execute("INSERT INTO training_team_members VALUES (%s, %s)", (team, bob))
+    team = team_of_two(cloud)
     first, second = machine("first"), machine("second", "bob@example.com")
     first.add(a_job(JOB, status=Status.COMPLETED))
     in_step(first, second)
